@@ -1,0 +1,34 @@
+# What there is to do here. Each target says in one line what it is for; `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-matrix bench lint fmt doc
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: ## the demo: an embedded PostgreSQL, the relay, made-up jobs, the dashboard
+	@scripts/ensure-postgres
+	cargo run -- demo
+
+test: ## all tests, on a PostgreSQL of their own
+	@scripts/ensure-postgres
+	scripts/run-tests
+
+test-matrix: ## all tests, on PostgreSQL 16, 17 and 18 too
+	scripts/test-matrix
+
+bench: ## all measurements, about ten minutes; docs/benchmarks.md says what they mean
+	@scripts/ensure-postgres
+	cargo bench --bench bellwether
+
+lint: ## formatting, clippy, documentation, licences; warnings are errors
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --no-deps --document-private-items
+	scripts/check-dependencies
+
+fmt: ## put the code into shape
+	cargo fmt
+
+doc: ## the documentation of the code, in a browser
+	cargo doc --no-deps --document-private-items --open

@@ -1,0 +1,126 @@
+-- What the database derives for a row of sync_operations, whoever writes it: rows are born in any state, and plain
+-- UPDATEs by applications that know nothing of us are enough. On the hot path of every progress report: cheap tests
+-- first, nothing computed twice, no queries. Nonsense passes through untouched, so that the named rules refuse it in
+-- their own words: nothing here may fail on it, not on infinity and not on the greatest numbers either.
+CREATE OR REPLACE FUNCTION bellwether.derive_sync_operation() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    present   constant timestamptz := pg_catalog.clock_timestamp();
+    ends      constant boolean := NEW.status IN ('completed', 'failed', 'cancelled');
+    moved     boolean;          -- whether processed_items or total_items did
+    elapsed   double precision; -- seconds since processed_items last moved
+    rate      double precision; -- items per second in that time
+    remaining double precision; -- seconds to go
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        NEW.revision := (extract(epoch FROM present) * 1000000)::bigint;
+        NEW.updated_at := present;
+        NEW.progressed_at := CASE WHEN NEW.processed_items > 0 THEN present END;
+        NEW.items_per_second := NULL;
+        NEW.estimated_completion_at := NULL;
+        IF NEW.progress = 0 AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
+            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2);
+        END IF;
+    ELSE
+        IF NEW.id <> OLD.id THEN
+            RAISE EXCEPTION 'column "id" of "sync_operations" cannot be changed (% to %)', OLD.id, NEW.id
+                USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = 'sync_operations', COLUMN = 'id',
+                      CONSTRAINT = 'sync_operations_id_cannot_be_changed';
+        END IF;
+        IF NEW.status <> OLD.status AND OLD.status IN ('completed', 'failed', 'cancelled')
+           AND NEW.status IN ('pending', 'in_progress', 'paused') THEN
+            RAISE EXCEPTION 'column "status" of "sync_operations": a finished operation does not start again (operation %, % to %)',
+                OLD.id, OLD.status, NEW.status
+                USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = 'sync_operations', COLUMN = 'status',
+                      CONSTRAINT = 'sync_operations_a_finished_operation_does_not_start_again',
+                      HINT = 'Insert a new row for the new run.';
+        END IF;
+
+        -- An ORM that writes whole rows neither fakes what is derived nor wipes it out.
+        NEW.heartbeat_at := OLD.heartbeat_at;
+        NEW.updated_at := OLD.updated_at;
+        NEW.progressed_at := OLD.progressed_at;
+        NEW.items_per_second := OLD.items_per_second;
+        NEW.estimated_completion_at := OLD.estimated_completion_at;
+        NEW.revision := OLD.revision;
+        NEW.started_at := coalesce(NEW.started_at, OLD.started_at);
+        IF NEW.progress = OLD.progress THEN
+            NEW.progress := OLD.progress; -- 50 is no change from 50.00
+        END IF;
+
+        moved := NEW.processed_items <> OLD.processed_items OR NEW.total_items IS DISTINCT FROM OLD.total_items;
+        IF moved THEN
+            IF NEW.progress = OLD.progress AND NEW.total_items > 0
+               AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
+                NEW.progress := pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2);
+            END IF;
+            IF NEW.processed_items > OLD.processed_items AND NOT ends THEN
+                elapsed := extract(epoch FROM present - coalesce(OLD.progressed_at, OLD.started_at, OLD.created_at));
+                IF elapsed > 0 AND (OLD.status = 'in_progress' OR NEW.status = OLD.status) THEN
+                    rate := (NEW.processed_items - OLD.processed_items) / elapsed;
+                    NEW.items_per_second :=
+                        least(coalesce(OLD.items_per_second + (rate - OLD.items_per_second) * elapsed / (elapsed + 10), rate), 1e30);
+                END IF;
+                NEW.progressed_at := present;
+            END IF;
+        END IF;
+    END IF;
+
+    IF NEW.started_at IS NULL AND NEW.status IN ('in_progress', 'paused') THEN
+        NEW.started_at := present;
+    END IF;
+
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW.status <> 'in_progress' THEN
+            NEW.estimated_completion_at := NULL;
+        ELSIF moved OR NEW.status <> OLD.status OR NEW.progress <> OLD.progress THEN
+            IF NEW.status <> OLD.status AND OLD.started_at IS NOT NULL THEN
+                NEW.progressed_at := present; -- taken up again: the time in between was not work
+            END IF;
+            remaining := CASE
+                WHEN NEW.items_per_second > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
+                    (NEW.total_items - NEW.processed_items) / NEW.items_per_second::double precision
+                WHEN NEW.progress BETWEEN 0.01 AND 100 THEN
+                    (extract(epoch FROM present) - extract(epoch FROM NEW.started_at)) * (100 - NEW.progress) / NEW.progress
+            END;
+            -- Beyond ten years it is not known, and must not overflow.
+            NEW.estimated_completion_at :=
+                CASE WHEN remaining > 0 AND remaining < 315360000 THEN present + pg_catalog.make_interval(secs => remaining) END;
+        END IF;
+    END IF;
+
+    IF ends THEN
+        IF TG_OP = 'UPDATE' THEN
+            NEW.completed_at := coalesce(NEW.completed_at, OLD.completed_at);
+            IF NEW.started_at IS NULL AND OLD.status = 'pending' AND (NEW.status = 'completed' OR NEW.processed_items > 0) THEN
+                NEW.started_at := NEW.created_at;
+            END IF;
+        END IF;
+        NEW.completed_at := coalesce(NEW.completed_at, present);
+        IF pg_catalog.isfinite(NEW.started_at) AND pg_catalog.isfinite(NEW.completed_at) THEN
+            NEW.duration_seconds := greatest(0, extract(epoch FROM NEW.completed_at) - extract(epoch FROM NEW.started_at));
+        END IF;
+        IF NEW.items_per_second IS NULL AND NEW.duration_seconds BETWEEN 0.000001 AND 1e12 AND NEW.processed_items > 0 THEN
+            NEW.items_per_second := NEW.processed_items / NEW.duration_seconds;
+        END IF;
+        IF NEW.status = 'completed' THEN
+            NEW.progress := 100;
+        END IF;
+    END IF;
+
+    IF TG_OP = 'UPDATE' AND NEW OPERATOR(pg_catalog.*<>) OLD THEN
+        NEW.updated_at := present;
+        NEW.revision := OLD.revision + 1;
+    END IF;
+    NEW.heartbeat_at := present; -- a sign of life, even where nothing else has changed
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION bellwether.derive_sync_operation() IS
+    'Trigger: derives progress, instants, duration, rate, estimate and revision of a sync_operations row, and refuses to change its id or to start a finished operation again.';
+
+CREATE OR REPLACE TRIGGER zz_bellwether_derives_what_it_can
+    BEFORE INSERT OR UPDATE ON public.sync_operations
+    FOR EACH ROW EXECUTE FUNCTION bellwether.derive_sync_operation();
+COMMENT ON TRIGGER zz_bellwether_derives_what_it_can ON public.sync_operations IS
+    'Fires last among BEFORE triggers (they fire by name), so that it sees what an application''s own have done; not for replicated rows, which have a trigger of their own.';

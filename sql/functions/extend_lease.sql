@@ -1,0 +1,26 @@
+-- Extends the doorbell lease: until it runs out, relays look often and writers need not ring. Only relays call this; the
+-- lock makes one of them do it at a time.
+--
+-- If the lease had run out before this extension took hold (hence the clock is read after setval), other relays may have
+-- turned calm meanwhile and would not hear the writers that are silent from now on. So they are rung for.
+CREATE OR REPLACE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    held bigint;
+BEGIN
+    IF milliseconds IS NULL OR milliseconds NOT BETWEEN 1 AND 1000 THEN
+        RAISE EXCEPTION 'milliseconds: expected 1 to 1000, got %', coalesce(milliseconds::text, 'null')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('bellwether.lease', 0));
+    held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
+    PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
+                              (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
+    IF held - (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint NOT BETWEEN 1 AND 1000 THEN
+        PERFORM pg_catalog.pg_notify('bellwether', '');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION bellwether.extend_lease(integer) IS
+    'For relays: promises to look often for the given time, and rings for the other relays if the lease had run out before.';
+REVOKE EXECUTE ON FUNCTION bellwether.extend_lease(integer) FROM PUBLIC;

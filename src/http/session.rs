@@ -1,0 +1,274 @@
+//! One connection, whatever carries it: what it has subscribed, and what it is to be sent next.
+//!
+//! A session is pulled: [`Session::next`] waits until there is something to send, [`Session::hear`] answers a client's
+//! message. It touches no socket, so a slow one only slows its own pulling.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::{BoxStream, SelectAll};
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::arrival::{Arrival, arrive};
+use super::protocol::{
+    BadRequest, ClientMessage, CloseReason, PROTOCOL, ReconnectHints, ServerMessage,
+    SubscribeMessage, Subscription, read,
+};
+use crate::hub::presence::Visit;
+use crate::hub::{Frame, Hub, Log, Outgoing, Status, Subscriber, Wanted};
+
+/// The relay's name and version, as `hello` says it.
+const SERVER: &str = concat!("bellwether/", env!("CARGO_PKG_VERSION"));
+/// Most subscriptions on one connection.
+const MAX_SUBSCRIPTIONS: usize = 64;
+
+/// What every session needs.
+#[derive(Clone)]
+pub(crate) struct SessionContext {
+    /// Where the events come from.
+    pub(crate) hub: Hub,
+    /// Where older ones come from.
+    pub(crate) log: Arc<dyn Log>,
+    /// How often a subscription is told up to when it is complete.
+    pub(crate) heartbeat: Duration,
+    /// Cancelled when the relay stops.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Frames to send, and then perhaps the end.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) close: Option<CloseReason>,
+}
+
+impl Output {
+    fn closing(reason: CloseReason) -> Self {
+        Self {
+            frames: vec![reason.frame()],
+            close: Some(reason),
+        }
+    }
+
+    fn one(message: &ServerMessage<'_>) -> Self {
+        Self {
+            frames: vec![message.frame()],
+            close: None,
+        }
+    }
+}
+
+/// A subscription of this connection. Dropping it stops its arrival.
+struct Held {
+    wanted: Wanted,
+    _arriving: DropGuard,
+}
+
+/// One connection.
+pub(crate) struct Session {
+    context: SessionContext,
+    subscriber: Arc<Subscriber>,
+    visit: Visit,
+    /// What has been subscribed, also what has not arrived yet.
+    subscriptions: Vec<Held>,
+    arrivals: SelectAll<BoxStream<'static, Arrival>>,
+    status: watch::Receiver<Status>,
+    heartbeat: Interval,
+    greeted: bool,
+}
+
+impl Session {
+    /// A session with the subscription that the connection's own query describes, if any.
+    pub(crate) fn new(context: SessionContext, visit: Visit, first: Option<Subscription>) -> Self {
+        let begin = Instant::now() + context.heartbeat;
+        let mut heartbeat = interval_at(begin.into(), context.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut session = Self {
+            subscriber: Arc::new(context.hub.connect()),
+            status: context.hub.status(),
+            visit,
+            subscriptions: Vec::new(),
+            arrivals: SelectAll::new(),
+            heartbeat,
+            greeted: false,
+            context,
+        };
+        if let Some(first) = first {
+            session.begin(first);
+        }
+        session
+    }
+
+    /// Waits for the next frames. Cancelling it loses nothing.
+    pub(crate) async fn next(&mut self) -> Output {
+        if !self.greeted {
+            self.greeted = true;
+            return self.greet();
+        }
+        tokio::select! {
+            biased;
+            () = self.context.stop.cancelled() => Output::closing(CloseReason::Stopping),
+            Ok(()) = self.status.changed() => {
+                Output::one(&ServerMessage::Status(&self.status.borrow_and_update()))
+            }
+            Some(arrival) = self.arrivals.next(), if !self.arrivals.is_empty() => self.arrived(arrival),
+            _ = self.heartbeat.tick() => self.beat(),
+            () = self.subscriber.ready() => {
+                let outgoing = self.subscriber.take();
+                self.outgoing(outgoing)
+            }
+        }
+    }
+
+    /// Answers a client's text.
+    pub(crate) fn hear(&mut self, text: &str) -> Output {
+        let (sub, answer) = match read(text) {
+            Ok(ClientMessage::Ping) => return Output::one(&ServerMessage::Pong),
+            Ok(ClientMessage::Auth { .. }) => {
+                return refused(None, "unsupported", "this relay asks for no token");
+            }
+            Ok(ClientMessage::Subscribe(message)) => (message.id.clone(), self.subscribe(message)),
+            Ok(ClientMessage::Unsubscribe { id }) => {
+                return if self.end(&id) {
+                    Output::one(&ServerMessage::Unsubscribed { sub: &id })
+                } else {
+                    refused(
+                        Some(&id),
+                        "unknown_subscription",
+                        "id: there is no subscription of that name",
+                    )
+                };
+            }
+            Err(error) => return refused(None, "bad_request", &error.to_string()),
+        };
+        match answer {
+            Ok(()) => Output::default(),
+            Err(error) => refused(Some(&sub), "bad_request", &error.to_string()),
+        }
+    }
+
+    /// Records a measured round trip to the client.
+    pub(crate) fn measured(&self, latency: Duration) {
+        self.visit.measured(latency.as_secs_f64() * 1_000.0);
+    }
+
+    fn greet(&mut self) -> Output {
+        let hello = ServerMessage::Hello {
+            protocol: PROTOCOL,
+            connection_id: self.visit.id(),
+            server: SERVER,
+            heartbeat_interval_ms: u64::try_from(self.context.heartbeat.as_millis())
+                .unwrap_or(u64::MAX),
+            reconnect: ReconnectHints::default(),
+        };
+        let status = ServerMessage::Status(&self.status.borrow_and_update()).frame();
+        Output {
+            frames: vec![hello.frame(), status],
+            close: None,
+        }
+    }
+
+    /// Begins the subscription, or replaces the one of the same name.
+    fn subscribe(&mut self, message: SubscribeMessage) -> Result<(), BadRequest> {
+        let subscription = message.check()?;
+        let replaces = self
+            .subscriptions
+            .iter()
+            .any(|held| held.wanted.sub == subscription.wanted.sub);
+        if self.subscriptions.len() >= MAX_SUBSCRIPTIONS && !replaces {
+            return Err(BadRequest::TooManySubscriptions(MAX_SUBSCRIPTIONS));
+        }
+        self.end(&subscription.wanted.sub.clone());
+        self.begin(subscription);
+        Ok(())
+    }
+
+    fn begin(&mut self, subscription: Subscription) {
+        let arriving = CancellationToken::new();
+        let ended = arriving.clone().cancelled_owned();
+        self.subscriptions.push(Held {
+            wanted: subscription.wanted.clone(),
+            _arriving: arriving.drop_guard(),
+        });
+        let (hub, log) = (self.context.hub.clone(), self.context.log.clone());
+        let steps = arrive(hub, log, self.subscriber.clone(), subscription);
+        self.arrivals.push(steps.take_until(ended).boxed());
+    }
+
+    fn end(&mut self, sub: &str) -> bool {
+        let before = self.subscriptions.len();
+        self.subscriptions.retain(|held| &*held.wanted.sub != sub);
+        self.subscriber.unsubscribe(sub);
+        self.subscriptions.len() < before
+    }
+
+    /// A subscription has come a step further. One that is live is told at once up to when it is complete.
+    fn arrived(&mut self, arrival: Arrival) -> Output {
+        match arrival {
+            Arrival::Frames(frames) => Output {
+                frames,
+                close: None,
+            },
+            Arrival::Close(reason) => Output::closing(reason),
+            Arrival::Live(mut frames) => {
+                let mut beat = self.beat();
+                frames.append(&mut beat.frames);
+                Output {
+                    frames,
+                    close: beat.close,
+                }
+            }
+        }
+    }
+
+    fn beat(&mut self) -> Output {
+        let (outgoing, heartbeats) = self.subscriber.take_with_heartbeats();
+        let mut output = self.outgoing(outgoing);
+        if output.close.is_none() {
+            output.frames.extend(
+                heartbeats
+                    .iter()
+                    .map(|heartbeat| ServerMessage::Heartbeat(heartbeat).frame()),
+            );
+        }
+        output
+    }
+
+    /// What has been taken out of the outbox is sent, whatever comes after it.
+    fn outgoing(&self, outgoing: Vec<Outgoing>) -> Output {
+        let mut output = Output::default();
+        for item in outgoing {
+            match item {
+                Outgoing::Frame(frame) => output.frames.push(frame),
+                Outgoing::Overflow => output.close = Some(CloseReason::SlowConsumer),
+                Outgoing::Reset(sub, reason) => {
+                    let Some(held) = self
+                        .subscriptions
+                        .iter()
+                        .find(|held| held.wanted.sub == sub)
+                    else {
+                        continue;
+                    };
+                    output.frames.push(
+                        ServerMessage::Reset {
+                            sub: &sub,
+                            reason,
+                            message: reason.message(),
+                        }
+                        .frame(),
+                    );
+                    output.frames.extend(self.subscriber.resync(&held.wanted));
+                }
+            }
+        }
+        output.frames.extend(output.close.map(CloseReason::frame));
+        output
+    }
+}
+
+fn refused(sub: Option<&str>, code: &'static str, message: &str) -> Output {
+    Output::one(&ServerMessage::Error { sub, code, message })
+}

@@ -1,0 +1,72 @@
+//! What is too old goes, a bounded amount at a time; then the index of what is kept is summarised, which spares writers
+//! from doing it.
+
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::Pool;
+
+use super::{Job as Repeated, JobError, SchedulerOptions, interval};
+
+/// How often to look for old rows.
+const EVERY: Duration = Duration::from_secs(60);
+/// A breath between two bites, so that clean-up never takes the database for itself.
+const BETWEEN_BITES: Duration = Duration::from_millis(100);
+
+const OLD_SNAPSHOTS: &str = "DELETE FROM public.sync_status_snapshots WHERE id IN (
+    SELECT id FROM public.sync_status_snapshots WHERE taken_at < clock_timestamp() - $1::text::interval
+    ORDER BY taken_at LIMIT 1000)";
+
+const OLD_CONNECTIONS: &str = "DELETE FROM public.connection_status WHERE client_id IN (
+    SELECT client_id FROM public.connection_status
+    WHERE source = 'relay' AND status = 'disconnected' AND disconnected_at < clock_timestamp() - $1::text::interval
+    LIMIT 1000)";
+
+/// The job.
+pub(super) struct Job {
+    pool: Pool,
+    events: String,
+    snapshots: String,
+    connections: String,
+    /// When the index was last brought up to date.
+    summarized: Option<Instant>,
+}
+
+impl Job {
+    pub(super) fn new(pool: Pool, options: &SchedulerOptions) -> Self {
+        Self {
+            pool,
+            events: interval(options.keep_events),
+            snapshots: interval(options.keep_snapshots),
+            connections: interval(options.keep_connections),
+            summarized: None,
+        }
+    }
+}
+
+impl Repeated for Job {
+    async fn run(&mut self) -> Result<Duration, JobError> {
+        let client = self.pool.get().await?;
+        let trimmed = client
+            .query_one(
+                "SELECT bellwether.trim_log($1::text::interval)",
+                &[&self.events],
+            )
+            .await?;
+        let trimmed = trimmed.get::<_, i64>(0).unsigned_abs();
+        let snapshots = client.execute(OLD_SNAPSHOTS, &[&self.snapshots]).await?;
+        let connections = client
+            .execute(OLD_CONNECTIONS, &[&self.connections])
+            .await?;
+        if self.summarized.is_none_or(|then| then.elapsed() >= EVERY) {
+            client
+                .execute("SELECT bellwether.summarize_event_index()", &[])
+                .await?;
+            self.summarized = Some(Instant::now());
+        }
+        if trimmed + snapshots + connections == 0 {
+            return Ok(EVERY);
+        }
+        tracing::debug!(events = trimmed, snapshots, connections, "old rows deleted");
+        Ok(BETWEEN_BITES)
+    }
+}

@@ -1,0 +1,290 @@
+//! The doorbell lease: interrupts while quiet, polling under load, as a network driver does.
+//!
+//! A transaction that notifies takes one lock of the whole cluster at commit and holds it through the WAL flush, so
+//! notifying commits go one at a time. Under load that costs writers most of their throughput, and tells a relay that is
+//! reading all the time nothing. So a relay that is busy promises to look often, by a *lease* (`bellwether.lease`), and
+//! while it runs writers do not ring. The hard part is to fall asleep: a writer that saw the lease run and was silent may
+//! commit long after it has run out.
+//!
+//! ## Phases
+//! - **Calm**: waits for the bell and the safety tick. Nobody has promised anything, and every writer rings.
+//! - **Busy**: many transactions come. Extends the lease (250 ms, renewed at half-life) and looks every 2 ms.
+//! - **Awake**: has stopped extending, or another relay's lease runs. Looks often while any lease runs. Every session
+//!   begins here, because it cannot know who has been silent.
+//! - **Fenced**: no lease runs. A writer that was silent had its transaction id before it looked at the lease, so below a
+//!   *fence*: a transaction id taken now. Looks on, slowly, until every transaction below the fence has ended: until the
+//!   snapshot's xmin has reached it. (Its xmax will not do: that is merely the last completed transaction + 1.)
+//! - **Settling**: looks once more, and is calm.
+//!
+//! ## Invariants
+//! 1. While a relay is calm, no transaction that was silent under a lease is unread and open: nobody has to ring for it.
+//! 2. A lease that had run out is extended only with a ring for the other relays, who may be calm. A relay that hears it
+//!    looks, finds the lease running, and is awake.
+//! 3. A relay that dies takes nothing with it: the lease runs out within its length, and writers ring again.
+//!
+//! Each relay does all of this by itself. Not promised: that another relay wakes at once when the one that extended the
+//! lease dies between the extension and the commit that rings; then the safety tick finds what was written meanwhile.
+
+use std::time::{Duration, Instant};
+
+/// How long one promise lasts, in milliseconds; renewed at half of it.
+pub(super) const LEASE_MS: i32 = 250;
+/// Transactions a second from which on the bell costs more than it tells.
+const BUSY_ABOVE: f64 = 500.0;
+/// Transactions a second below which it does not any more.
+const BUSY_UNTIL: f64 = 200.0;
+/// Over which time the rate is smoothed.
+const SMOOTHING: Duration = Duration::from_millis(200);
+/// Between two looks while a lease runs.
+const OFTEN: Duration = Duration::from_millis(2);
+/// Between two looks while an old transaction keeps the fence up: first, and at most.
+const SLOWLY: Duration = Duration::from_millis(5);
+const SLOWEST: Duration = Duration::from_millis(250);
+
+/// What a look has shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    /// When it was sent.
+    pub(super) at: Instant,
+    /// How many transactions it found.
+    pub(super) transactions: usize,
+    /// Whether a lease ran, by the database's clock, after the snapshot was taken.
+    pub(super) lease_runs: bool,
+    /// Every transaction below this has ended.
+    pub(super) xmin: u64,
+}
+
+/// What to do until the next look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Wait for the bell, or the tick.
+    Listen,
+    /// Look again after this, or when the bell rings.
+    Look(Duration),
+    /// Extend the lease, then look.
+    Extend,
+    /// Take a fence, tell it ([`Alertness::fenced`]), then look.
+    Fence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Calm,
+    Busy { extended: Instant },
+    Awake,
+    Fenced { fence: Option<u64>, pause: Duration },
+    Settling,
+}
+
+/// How often one relay has to look.
+#[derive(Debug)]
+pub(super) struct Alertness {
+    phase: Phase,
+    /// Transactions a second, smoothed.
+    rate: f64,
+    last: Instant,
+}
+
+impl Alertness {
+    /// Awake.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            phase: Phase::Awake,
+            rate: 0.0,
+            last: now,
+        }
+    }
+
+    /// Takes in what a look has shown.
+    pub(super) fn next(&mut self, shown: &Shown) -> Next {
+        self.count(shown);
+        let busy = self.rate
+            > if matches!(self.phase, Phase::Busy { .. }) {
+                BUSY_UNTIL
+            } else {
+                BUSY_ABOVE
+            };
+        if busy {
+            return self.busy(shown);
+        }
+        self.phase = match self.phase {
+            _ if shown.lease_runs => Phase::Awake,
+            Phase::Calm | Phase::Settling => Phase::Calm,
+            Phase::Busy { .. } | Phase::Awake => Phase::Fenced {
+                fence: None,
+                pause: SLOWLY,
+            },
+            Phase::Fenced {
+                fence: Some(fence), ..
+            } if shown.xmin >= fence => Phase::Settling,
+            Phase::Fenced { fence, pause } => Phase::Fenced {
+                fence,
+                pause: (pause * 2).min(SLOWEST),
+            },
+        };
+        match self.phase {
+            Phase::Calm => Next::Listen,
+            Phase::Fenced { fence: None, .. } => Next::Fence,
+            Phase::Fenced { pause, .. } => Next::Look(pause),
+            Phase::Settling => Next::Look(Duration::ZERO),
+            Phase::Busy { .. } | Phase::Awake => Next::Look(OFTEN),
+        }
+    }
+
+    /// The fence that was asked for.
+    pub(super) fn fenced(&mut self, xid: u64) {
+        if let Phase::Fenced { fence, .. } = &mut self.phase {
+            *fence = Some(xid);
+        }
+    }
+
+    fn busy(&mut self, shown: &Shown) -> Next {
+        let half_life = Duration::from_millis(LEASE_MS.unsigned_abs().into()) / 2;
+        match self.phase {
+            Phase::Busy { extended } if shown.at.duration_since(extended) < half_life => {
+                Next::Look(OFTEN)
+            }
+            _ => {
+                self.phase = Phase::Busy { extended: shown.at };
+                Next::Extend
+            }
+        }
+    }
+
+    fn count(&mut self, shown: &Shown) {
+        let passed =
+            shown.at.saturating_duration_since(self.last).as_secs_f64() / SMOOTHING.as_secs_f64();
+        self.rate =
+            self.rate * (-passed).exp() + shown.transactions as f64 / SMOOTHING.as_secs_f64();
+        self.last = shown.at;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A relay and a clock.
+    struct Relay {
+        alertness: Alertness,
+        now: Instant,
+    }
+
+    impl Relay {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self {
+                alertness: Alertness::new(now),
+                now,
+            }
+        }
+
+        fn look(
+            &mut self,
+            after_ms: u64,
+            transactions: usize,
+            lease_runs: bool,
+            xmin: u64,
+        ) -> Next {
+            self.now += Duration::from_millis(after_ms);
+            self.alertness.next(&Shown {
+                at: self.now,
+                transactions,
+                lease_runs,
+                xmin,
+            })
+        }
+
+        /// From the start to calm.
+        fn calm() -> Self {
+            let mut relay = Self::new();
+            assert_eq!(relay.look(1, 0, false, 10), Next::Fence);
+            relay.alertness.fenced(10);
+            assert_eq!(relay.look(1, 0, false, 10), Next::Look(Duration::ZERO));
+            assert_eq!(relay.look(1, 0, false, 10), Next::Listen);
+            relay
+        }
+    }
+
+    #[test]
+    fn a_session_begins_awake_and_is_calm_only_behind_the_fence() {
+        let mut relay = Relay::new();
+        assert_eq!(relay.look(1, 0, true, 5), Next::Look(OFTEN), "a lease runs");
+        assert_eq!(relay.look(2, 0, false, 5), Next::Fence);
+        relay.alertness.fenced(9);
+        assert!(
+            matches!(relay.look(2, 0, false, 8), Next::Look(_)),
+            "a silent writer may still be open"
+        );
+        assert!(matches!(relay.look(2, 0, false, 8), Next::Look(_)));
+        assert_eq!(
+            relay.look(2, 0, false, 9),
+            Next::Look(Duration::ZERO),
+            "once more"
+        );
+        assert_eq!(relay.look(2, 0, false, 9), Next::Listen);
+    }
+
+    #[test]
+    fn another_relays_lease_wakes_a_calm_one_and_breaks_off_the_way_to_sleep() {
+        let mut relay = Relay::calm();
+        assert_eq!(relay.look(50, 0, true, 10), Next::Look(OFTEN));
+        assert_eq!(relay.look(2, 0, false, 10), Next::Fence);
+        relay.alertness.fenced(20);
+        assert_eq!(
+            relay.look(2, 0, true, 20),
+            Next::Look(OFTEN),
+            "the fence was too early"
+        );
+        assert_eq!(relay.look(2, 0, false, 20), Next::Fence);
+        relay.alertness.fenced(30);
+        assert_eq!(relay.look(2, 0, false, 30), Next::Look(Duration::ZERO));
+        assert_eq!(
+            relay.look(2, 0, true, 30),
+            Next::Look(OFTEN),
+            "even the last look may show a new lease"
+        );
+    }
+
+    #[test]
+    fn many_transactions_make_it_busy_until_they_end_and_a_few_do_not() {
+        let mut relay = Relay::calm();
+        for _ in 0..100 {
+            assert_eq!(
+                relay.look(5, 1, false, 10),
+                Next::Listen,
+                "two hundred a second are no load"
+            );
+        }
+        let mut extended = 0;
+        for _ in 0..200 {
+            extended += usize::from(relay.look(5, 10, extended > 0, 10) == Next::Extend);
+        }
+        assert!(
+            (7..=9).contains(&extended),
+            "renewed at half-life in one second, {extended} times"
+        );
+        let mut next = Next::Extend;
+        for _ in 0..200 {
+            next = relay.look(5, 0, true, 10);
+        }
+        assert_eq!(next, Next::Look(OFTEN), "the lease still runs");
+        assert_eq!(relay.look(5, 0, false, 10), Next::Fence);
+    }
+
+    #[test]
+    fn a_fence_behind_a_long_transaction_is_asked_for_ever_more_rarely_but_within_a_bound() {
+        let mut relay = Relay::new();
+        assert_eq!(relay.look(1, 0, false, 5), Next::Fence);
+        relay.alertness.fenced(9);
+        let mut pause = Duration::ZERO;
+        for _ in 0..20 {
+            let Next::Look(longer) = relay.look(100, 0, false, 5) else {
+                panic!("look on")
+            };
+            assert!(longer >= pause && longer <= SLOWEST);
+            pause = longer;
+        }
+        assert_eq!(pause, SLOWEST);
+    }
+}

@@ -1,0 +1,225 @@
+//! Reading the log: one statement that says what it saw and what a reader is owed.
+//!
+//! A look is a single READ ONLY statement in a READ COMMITTED transaction of its own, without a transaction id (one's
+//! own id counts as visible). It returns the snapshot C that it read with even where there are no rows, so every event
+//! belongs to exactly one interval between two looks.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::time::Instant;
+
+use futures::TryStreamExt;
+use tokio_postgres::types::{FromSql, PgLsn, ToSql, Type};
+use tokio_postgres::{Client, Row, RowStream};
+
+use super::{SourceError, SourceOptions};
+use crate::cursor::Snapshot;
+use crate::event::{Event, Keys, LogRow};
+use crate::postgres::config::DatabaseConfig;
+
+/// An interval is handed on in pieces of at most this many bytes (and one event).
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// What the statement saw: the first row, since no event has the id 0. The insert position is read after the snapshot
+/// was taken, the flush position after that.
+const HEADER: &str = "SELECT 0::bigint AS id, NULL::xid8, NULL::timestamptz, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        pg_current_snapshot()::text, pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(),
+        transaction_timestamp(), (SELECT trimmed_through FROM bellwether.log),
+        coalesce(pg_sequence_last_value('bellwether.lease'::regclass)
+                 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint BETWEEN 1 AND 1000, false)";
+
+/// What a reader that has P is owed, as far as it is visible: $1 is the xmax of P, $2 its in-progress transactions.
+const OWED: &str =
+    "SELECT e.id, e.xid, e.at, e.revision, e.topic, e.type, e.entity, e.old_status, e.old_owner,
+        e.old_operation_type, e.old_source, e.payload::text, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM bellwether.event e WHERE (e.xid >= $1::text::xid8 OR e.xid = ANY ($2::text[]::xid8[]))";
+
+/// Only what is visible in a fixed snapshot ($3), and of that what comes after an id ($4).
+const WITHIN: &str =
+    "AND pg_visible_in_snapshot(e.xid, $3::text::pg_snapshot) AND e.id > $4::bigint";
+
+/// Opens the session that looks. Its statements must find the few new rows by the index whatever the planner knows.
+///
+/// A session that was given up must not go on sorting for nobody, nor wait for a lock that somebody keeps.
+pub(super) async fn connect(
+    config: &DatabaseConfig,
+    options: &SourceOptions,
+) -> Result<Client, SourceError> {
+    let (client, connection) = config.connect("bellwether reader").await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = &error as &dyn Error, "the reading session failed");
+        }
+    });
+    let settings = format!(
+        "{SETTINGS}; SET default_transaction_read_only = on; SET lock_timeout = {};
+         SET client_connection_check_interval = '2s'",
+        options.patience.as_millis().max(1)
+    );
+    client.batch_execute(&settings).await?;
+    Ok(client)
+}
+
+/// For every session that reads the log.
+pub(super) const SETTINGS: &str = "SET enable_seqscan = off";
+
+/// Reads everything visible now that a reader at `seen` lacks.
+pub(super) async fn look(client: &Client, seen: &Snapshot) -> Result<Look, SourceError> {
+    Look::begin(
+        client,
+        &format!("{HEADER} UNION ALL {OWED} ORDER BY id"),
+        seen,
+        &[],
+    )
+    .await
+}
+
+/// Reads what is visible in `to`, has an id above `after` and is lacked by a reader at `seen`.
+pub(super) async fn interval(
+    client: &Client,
+    seen: &Snapshot,
+    to: &Snapshot,
+    after: i64,
+) -> Result<Look, SourceError> {
+    let statement = format!("{HEADER} UNION ALL {OWED} {WITHIN} ORDER BY id");
+    let mut look = Look::begin(client, &statement, seen, &[&to.to_string(), &after]).await?;
+    look.header.snapshot = to.clone();
+    look.header.as_of = None;
+    Ok(look)
+}
+
+/// What a look saw, and the events still to come.
+pub(super) struct Look {
+    pub(super) header: Header,
+    /// When it was sent: what it saw is at most this old.
+    pub(super) began: Instant,
+    rows: Pin<Box<RowStream>>,
+    held: Option<Event>,
+}
+
+/// What a look saw.
+pub(super) struct Header {
+    /// Everything visible in this snapshot has been read once the look ends.
+    pub(super) snapshot: Snapshot,
+    /// Where the WAL stood after the snapshot was taken.
+    pub(super) insert_lsn: PgLsn,
+    flush_lsn: PgLsn,
+    /// The database's clock before the snapshot was taken; none where the snapshot is an older one.
+    pub(super) as_of: Option<String>,
+    /// No event up to this transaction is kept.
+    pub(super) trimmed_through: u64,
+    /// Whether a relay's promise to look often ran after the snapshot was taken: writers may have been silent.
+    pub(super) lease_runs: bool,
+}
+
+impl Header {
+    /// Whether everything that was read is durable already.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flush_lsn >= self.insert_lsn
+    }
+}
+
+/// Some events of an interval, in order.
+pub(super) struct Piece {
+    pub(super) events: Vec<Event>,
+    pub(super) is_last: bool,
+}
+
+impl Look {
+    async fn begin(
+        client: &Client,
+        statement: &str,
+        seen: &Snapshot,
+        more: &[&(dyn ToSql + Sync)],
+    ) -> Result<Self, SourceError> {
+        let open: Vec<String> = seen.in_progress().iter().map(u64::to_string).collect();
+        let xmax = seen.xmax().to_string();
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&xmax, &open];
+        parameters.extend(more);
+        let began = Instant::now();
+        let rows = client.query_raw(statement, parameters).await?;
+        let mut rows = Box::pin(rows);
+        let header = rows.try_next().await?.ok_or(SourceError::NoLog)?;
+        let header = Header {
+            snapshot: Snapshot::parse(header.get(12))?,
+            insert_lsn: header.get(13),
+            flush_lsn: header.get(14),
+            as_of: Some(header.get::<_, jiff::Timestamp>(15).to_string()),
+            trimmed_through: header
+                .get::<_, Option<Xid>>(16)
+                .ok_or(SourceError::NoLog)?
+                .0,
+            lease_runs: header.get(17),
+        };
+        Ok(Self {
+            header,
+            began,
+            rows,
+            held: None,
+        })
+    }
+
+    /// The next events, a bounded amount of them; `is_last` with the end of the interval.
+    pub(super) async fn next_piece(&mut self) -> Result<Piece, SourceError> {
+        let mut events: Vec<Event> = self.held.take().into_iter().collect();
+        let mut bytes = events.iter().map(Event::size).sum::<usize>();
+        while let Some(row) = self.rows.try_next().await? {
+            let event = match event(&row) {
+                Ok(event) => event,
+                // Written by a newer schema, or by hand. One row must not keep all that follow from everybody.
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn Error, "an event was left out");
+                    continue;
+                }
+            };
+            bytes += event.size();
+            if bytes > PIECE_BYTES && !events.is_empty() {
+                self.held = Some(event);
+                return Ok(Piece {
+                    events,
+                    is_last: false,
+                });
+            }
+            events.push(event);
+        }
+        Ok(Piece {
+            events,
+            is_last: true,
+        })
+    }
+}
+
+/// Reads one row of [`OWED`].
+pub(super) fn event(row: &Row) -> Result<Event, SourceError> {
+    let key = |column| row.get::<_, Option<&str>>(column).map(Into::into);
+    let at = row.get::<_, jiff::Timestamp>(2).to_string();
+    Ok(Event::new(LogRow {
+        id: row.get(0),
+        xid: row.get::<_, Xid>(1).0,
+        at: &at,
+        revision: row.get(3),
+        topic: row.get(4),
+        kind: row.get(5),
+        entity: row.get(6),
+        old: Keys {
+            status: key(7),
+            owner: key(8),
+            operation_type: key(9),
+            source: key(10),
+        },
+        payload: row.get(11),
+    })?)
+}
+
+/// A transaction id, as PostgreSQL sends an `xid8`.
+pub(super) struct Xid(pub(super) u64);
+
+impl<'a> FromSql<'a> for Xid {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(u64::from_be_bytes(raw.try_into()?)))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::XID8
+    }
+}

@@ -1,0 +1,333 @@
+//! From the event log to the hub.
+//!
+//! One task owns a session: a [`listener`] that hears the doorbell and a [`log`] reader that looks. A session is honest:
+//! on any doubt it ends with an error, the hub is told that it is degraded, and after a jittered wait everything is
+//! built anew from scratch. What survives is the hub's cursor: where it can be resumed the next session goes on from it,
+//! otherwise ([`ground`]) a fresh state is installed and every subscription is reset to it.
+//!
+//! What keeps it true:
+//! - the listener is there before the first look, so nothing falls between them;
+//! - a batch is published only once the WAL that it was read from is flushed ([`flush`]);
+//! - whoever rings, or nobody: a look comes at the latest with the safety tick;
+//! - under load, or while any relay promises to look often, it does so by itself ([`alertness`]).
+
+mod alertness;
+mod flush;
+mod ground;
+mod listener;
+mod load;
+mod log;
+mod replay;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use self::alertness::{Alertness, LEASE_MS, Next, Shown};
+use self::flush::Flush;
+use self::ground::Ground;
+use self::listener::Listener;
+use self::log::Look;
+pub use self::replay::ReplayLog;
+use crate::backoff::Backoff;
+use crate::cursor::{Cursor, CursorError, Within};
+use crate::event::EventError;
+use crate::hub::mirror::MirrorLimits;
+use crate::hub::{Completeness, Hub, Liveness, ResetReason};
+use crate::postgres::config::DatabaseConfig;
+use crate::postgres::pool::ConnectError;
+
+/// First wait after a lost session, and the bound that waits grow to.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const GREATEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// How long the state may take to be loaded. A look has no such bound, since one statement may have changed millions of
+/// rows, which are sorted before the first one comes: the listener's probe and the sockets' keepalive notice a database
+/// that is gone, a lock timeout one that is locked, and meanwhile the status says that a large change is being read.
+const LOAD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How the source looks.
+#[derive(Clone, Debug)]
+pub struct SourceOptions {
+    /// A look comes at least this often, bell or no bell.
+    pub tick: Duration,
+    /// How often the listening session rings for itself to prove that it still hears.
+    pub probe: Duration,
+    /// How long one answer of the database may take before the session is given up.
+    pub patience: Duration,
+    /// How much the mirror holds.
+    pub mirror: MirrorLimits,
+    /// How many events before the start are loaded, so that subscribers of an earlier relay can resume.
+    pub recent_events: u32,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_secs(2),
+            probe: Duration::from_secs(10),
+            patience: Duration::from_secs(5),
+            mirror: MirrorLimits::default(),
+            recent_events: 10_000,
+        }
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    #[error("the database cannot be reached")]
+    Connect(#[from] ConnectError),
+    #[error("the database session failed")]
+    Database(#[from] tokio_postgres::Error),
+    #[error("the database did not answer within {} s", .0.as_secs_f32())]
+    NoAnswer(Duration),
+    #[error("the listening session was lost")]
+    ListenerLost,
+    #[error("the listening session is deaf: a doorbell that it rang itself did not come back")]
+    Deaf,
+    #[error("the database is a standby, which cannot LISTEN")]
+    Standby,
+    #[error("the event log cannot be read")]
+    Event(#[from] EventError),
+    #[error("the database's snapshot cannot be read")]
+    Snapshot(#[from] CursorError),
+    #[error("the row {entity} cannot be read")]
+    Row {
+        entity: String,
+        source: serde_json::Error,
+    },
+    #[error("the event log is missing: run `bellwether migrate`")]
+    NoLog,
+}
+
+/// Feeds the hub until the token is cancelled.
+pub async fn run(
+    config: DatabaseConfig,
+    options: SourceOptions,
+    hub: Hub,
+    stop: CancellationToken,
+) {
+    let mut backoff = Backoff::new(FIRST_BACKOFF, GREATEST_BACKOFF);
+    loop {
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return,
+            outcome = session(&config, &options, &hub, &mut backoff) => outcome,
+        };
+        let Err(error) = outcome;
+        hub.set_status(Liveness::Degraded, Some(&error.to_string()));
+        let delay = backoff.next_delay();
+        tracing::warn!(error = &error as &dyn std::error::Error, retry_in = ?delay, "lost touch with the database");
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+}
+
+/// One session, from connecting to the first doubt.
+async fn session(
+    config: &DatabaseConfig,
+    options: &SourceOptions,
+    hub: &Hub,
+    backoff: &mut Backoff,
+) -> Result<std::convert::Infallible, SourceError> {
+    let listener = Listener::connect(config, options).await?;
+    let reader = patiently(options, log::connect(config, options)).await?;
+    let ground = patiently(options, Ground::establish(listener.client())).await?;
+    let session = Session {
+        options,
+        hub,
+        reader,
+        flush: Flush::new(listener.client()),
+        aside: listener.client(),
+        ground,
+    };
+
+    match hub.cursor() {
+        Some(cursor) if cursor.epoch == session.ground.epoch => {
+            hub.set_status(Liveness::CatchingUp, Some("reading what was missed"));
+        }
+        cursor => {
+            let reason = if cursor.is_some() {
+                ResetReason::CursorForeign
+            } else {
+                ResetReason::CursorExpired
+            };
+            session.install(reason).await?;
+        }
+    }
+
+    let mut doubts = std::pin::pin!(listener.watch(options));
+    let mut tick = interval(options.tick);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut alertness = Alertness::new(Instant::now());
+    loop {
+        let shown = {
+            let mut looking = std::pin::pin!(session.look());
+            let mut long = std::pin::pin!(sleep(options.patience));
+            let mut is_long = false;
+            loop {
+                tokio::select! {
+                    shown = &mut looking => break shown?,
+                    doubt = &mut doubts => return Err(doubt),
+                    () = &mut long, if !is_long => {
+                        is_long = true;
+                        hub.set_status(Liveness::CatchingUp, Some("reading a large change"));
+                    }
+                }
+            }
+        };
+        hub.set_status(Liveness::Live, None);
+        if backoff.failures() > 0 {
+            tracing::info!("in touch with the database again");
+            backoff.reset();
+        }
+        let pause = match alertness.next(&shown) {
+            Next::Listen => None,
+            Next::Look(pause) => Some(pause),
+            Next::Extend => {
+                session.extend_lease().await?;
+                Some(Duration::ZERO)
+            }
+            Next::Fence => {
+                alertness.fenced(session.fence().await?);
+                Some(Duration::ZERO)
+            }
+        };
+        tokio::select! {
+            () = listener.rung() => {}
+            () = hub.look_requested() => {}
+            _ = tick.tick() => {}
+            () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            doubt = &mut doubts => return Err(doubt),
+        }
+    }
+}
+
+/// What one session reads with.
+struct Session<'a> {
+    options: &'a SourceOptions,
+    hub: &'a Hub,
+    reader: Client,
+    flush: Flush,
+    /// For small statements while the reader may be reading.
+    aside: Arc<Client>,
+    ground: Ground,
+}
+
+impl Session<'_> {
+    /// Starts from the state as it is now.
+    async fn install(&self, reason: ResetReason) -> Result<(), SourceError> {
+        let loading = load::origin(&self.reader, self.ground.epoch, self.options);
+        let loaded = timeout(LOAD_PATIENCE, loading).await;
+        let (origin, insert_lsn) = loaded.map_err(|_| SourceError::NoAnswer(LOAD_PATIENCE))??;
+        patiently(self.options, self.flush.reach(insert_lsn)).await?;
+        self.hub.install(origin, reason);
+        Ok(())
+    }
+
+    /// Reads everything that the hub lacks and publishes it, in bounded pieces.
+    async fn look(&self) -> Result<Shown, SourceError> {
+        let Some(from) = self.hub.cursor() else {
+            return Err(SourceError::NoLog);
+        };
+        // An interval that was broken off is read to its end before the next one begins.
+        if let Some(Within { to, last_id }) = from.within.clone() {
+            let look = log::interval(&self.reader, &from.seen, &to, last_id).await?;
+            self.publish(&from, look).await?;
+        }
+        let Some(from) = self.hub.cursor() else {
+            return Err(SourceError::NoLog);
+        };
+        let look = log::look(&self.reader, &from.seen).await?;
+        self.publish(&from, look).await
+    }
+
+    /// Publishes what a look found; starts anew where the log has been trimmed past the cursor.
+    async fn publish(&self, from: &Cursor, mut look: Look) -> Result<Shown, SourceError> {
+        let mut shown = Shown {
+            at: look.began,
+            transactions: 0,
+            lease_runs: look.header.lease_runs,
+            xmin: look.header.snapshot.oldest_unseen(),
+        };
+        if from.oldest_unseen() <= look.header.trimmed_through {
+            // What is left of its rows would stand in the way of every other answer.
+            drop(look);
+            self.install(ResetReason::LogTrimmed).await?;
+            return Ok(shown);
+        }
+        if !look.header.is_flushed() {
+            patiently(self.options, self.flush.reach(look.header.insert_lsn)).await?;
+        }
+        let epoch = self.ground.epoch;
+        let to = look.header.snapshot.clone();
+        let mut transactions = HashSet::new();
+        loop {
+            let piece = patiently(self.options, look.next_piece()).await?;
+            transactions.extend(piece.events.iter().map(|event| event.xid));
+            if piece.is_last {
+                let learnt = look.began;
+                let as_of = look.header.as_of.take();
+                let complete = as_of.map(|as_of| Completeness {
+                    as_of: as_of.into(),
+                    learnt,
+                });
+                self.hub
+                    .publish(Cursor::at(epoch, to), piece.events, complete);
+                shown.transactions = transactions.len();
+                return Ok(shown);
+            }
+            let last_id = piece.events.last().map_or(0, |event| event.id);
+            let within = Some(Within {
+                to: to.clone(),
+                last_id,
+            });
+            let cursor = Cursor {
+                epoch,
+                seen: from.seen.clone(),
+                within,
+            };
+            self.hub.publish(cursor, piece.events, None);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Promises to look often. A lost promise costs nothing, so nobody waits for its WAL.
+    async fn extend_lease(&self) -> Result<(), SourceError> {
+        let extend = format!(
+            "BEGIN; SET LOCAL synchronous_commit = off; SELECT bellwether.extend_lease({LEASE_MS}); COMMIT"
+        );
+        patiently(self.options, async {
+            Ok(self.aside.batch_execute(&extend).await?)
+        })
+        .await
+    }
+
+    /// A transaction id taken now: whoever has been silent under a lease has a lower one.
+    async fn fence(&self) -> Result<u64, SourceError> {
+        let take = async {
+            Ok(self
+                .aside
+                .query_one("SELECT pg_current_xact_id()", &[])
+                .await?)
+        };
+        Ok(patiently(self.options, take).await?.get::<_, log::Xid>(0).0)
+    }
+}
+
+/// Gives the database's answer a bound.
+async fn patiently<T>(
+    options: &SourceOptions,
+    answer: impl Future<Output = Result<T, SourceError>>,
+) -> Result<T, SourceError> {
+    match timeout(options.patience, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(SourceError::NoAnswer(options.patience)),
+    }
+}

@@ -1,0 +1,179 @@
+//! The doorbell lease against a real server. The safety tick is an hour: only the bell, or a relay that is awake, can
+//! explain that an event arrives.
+
+use std::collections::BTreeSet;
+
+use tokio_postgres::Client;
+
+use crate::schema_probe::Bell;
+use crate::support::relay::{Relay, Subscriber, text};
+use crate::support::{TestDatabase, eventually};
+
+async fn lease(client: &Client) -> i64 {
+    let row = client
+        .query_one("SELECT last_value FROM bellwether.lease", &[])
+        .await
+        .expect("asked");
+    row.get(0)
+}
+
+async fn insert(client: &Client, kind: &str) {
+    client
+        .execute(
+            "INSERT INTO sync_operations (operation_type) VALUES ($1)",
+            &[&kind],
+        )
+        .await
+        .expect("inserted");
+}
+
+/// Reads events until one of this type of operation has come; returns the types that came.
+async fn until(subscriber: &mut Subscriber, kind: &str) -> BTreeSet<String> {
+    let events = subscriber
+        .events_until(|event| event["data"]["operation_type"] == kind)
+        .await;
+    events
+        .iter()
+        .map(|event| text(&event["data"]["operation_type"]))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_a_relay_extends_the_lease_and_every_event_arrives_also_at_a_relay_that_was_calm()
+ {
+    const WRITERS: usize = 4;
+    const EACH: usize = 400;
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let relays = [
+        Relay::start(&database.url(), &[]).await,
+        Relay::start(&database.url(), &[]).await,
+    ];
+    let mut subscribers = Vec::new();
+    for relay in &relays {
+        let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
+        subscriber.frame("snapshot").await;
+        subscribers.push(subscriber);
+    }
+    let before = lease(&client).await;
+    let writers = (0..WRITERS).map(|writer| {
+        let database = &database;
+        async move {
+            let client = database.client().await;
+            for number in 0..EACH {
+                insert(&client, &format!("{writer} {number}")).await;
+            }
+        }
+    });
+    futures::future::join_all(writers).await;
+    assert!(lease(&client).await > before, "the load was worth a lease");
+    insert(&client, "the last, written while the lease may still run").await;
+    for subscriber in &mut subscribers {
+        let mut came = until(
+            subscriber,
+            "the last, written while the lease may still run",
+        )
+        .await;
+        while came.len() < WRITERS * EACH + 1 {
+            let frame = subscriber.frame("events").await;
+            let events = frame["events"].as_array().expect("an array").iter();
+            came.extend(events.map(|event| text(&event["data"]["operation_type"])));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_was_silent_under_a_lease_and_commits_long_after_it_is_heard() {
+    let database = TestDatabase::new().await;
+    let (client, slow) = (database.client().await, database.client().await);
+    let relay = Relay::start(&database.url(), &[]).await;
+    let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
+    subscriber.frame("snapshot").await;
+    for repetition in 0..5 {
+        slow.batch_execute("BEGIN").await.expect("begun");
+        client
+            .batch_execute("SELECT bellwether.extend_lease(100)")
+            .await
+            .expect("extended");
+        let silent = format!("silent {repetition}");
+        insert(&slow, &silent).await;
+        let promised = lease(&client).await;
+        eventually("the lease has run out", async || {
+            let now = client
+                .query_one(
+                    "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+                    &[],
+                )
+                .await;
+            now.expect("asked").get::<_, i64>(0) > promised + 50 * repetition
+        })
+        .await;
+        slow.batch_execute("COMMIT").await.expect("committed");
+        assert_eq!(
+            until(&mut subscriber, &silent).await,
+            [silent.clone()].into()
+        );
+    }
+}
+
+#[tokio::test]
+async fn while_a_lease_runs_adaptive_writers_are_silent_and_always_ones_ring() {
+    let database = TestDatabase::new().await;
+    let (client, mut bell) = (database.client().await, Bell::new(&database).await);
+    let present = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    for (lease, doorbell, rings) in [
+        ("0", "adaptive", true),
+        (&format!("{present} + 900"), "adaptive", false),
+        (&format!("{present} + 900"), "nonsense", false),
+        (&format!("{present} + 900"), "always", true),
+        (&format!("{present} + 3600000"), "adaptive", true),
+        ("0", "never", false),
+    ] {
+        let write = format!(
+            "SET bellwether.doorbell = '{doorbell}';
+             DO $$ BEGIN
+                 PERFORM setval('bellwether.lease', {lease});
+                 INSERT INTO sync_operations (operation_type) VALUES ('x');
+             END $$"
+        );
+        client.batch_execute(&write).await.expect("written");
+        assert_eq!(
+            bell.rings().await,
+            usize::from(rings),
+            "lease {lease}, doorbell {doorbell}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn bursts_and_silences_at_random_lose_no_wake_up() {
+    let database = TestDatabase::new().await;
+    let relay = Relay::start(&database.url(), &[]).await;
+    let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
+    subscriber.frame("snapshot").await;
+    let clients = [
+        database.client().await,
+        database.client().await,
+        database.client().await,
+    ];
+    for round in 0..8 {
+        let burst = rand::random_range(0..120);
+        let writing = clients
+            .iter()
+            .enumerate()
+            .map(|(writer, client)| async move {
+                for number in 0..burst {
+                    insert(client, &format!("{round} {writer} {number}")).await;
+                }
+            });
+        futures::future::join_all(writing).await;
+        // A quiet time of random length, in which the relay falls asleep or is about to.
+        clients[0]
+            .execute("SELECT pg_sleep($1)", &[&rand::random_range(0.0..0.4)])
+            .await
+            .expect("slept");
+        let last = format!("{round} last");
+        insert(&clients[1], &last).await;
+        until(&mut subscriber, &last).await;
+    }
+}

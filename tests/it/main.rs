@@ -1,0 +1,33 @@
+//! All tests that need more than one file of the crate: one binary, so that it is linked once.
+//!
+//! Each test has a database of its own on a real PostgreSQL; see [`support`].
+
+mod api;
+mod architecture;
+mod compose;
+mod embedded;
+mod example_tools;
+mod examples;
+mod lease;
+mod migrate;
+mod outages;
+mod pool;
+mod relay;
+mod schema_derive;
+mod schema_documentation;
+mod schema_doorbell;
+mod schema_events;
+mod schema_functions;
+mod schema_health;
+mod schema_probe;
+mod schema_rate;
+mod schema_replication;
+mod schema_roles;
+mod schema_rules;
+mod schema_rules_of_others;
+mod schema_snapshot;
+mod schema_stalled;
+mod schema_statements;
+mod schema_writers;
+mod support;
+mod tls;

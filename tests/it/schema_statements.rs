@@ -1,0 +1,276 @@
+//! Statements of every kind, and what an application adds to the tables: each changed row is recorded, once.
+
+use futures::SinkExt;
+use serde_json::{Value, json};
+
+use crate::schema_probe::{Bell, Probe, revisions};
+
+#[tokio::test]
+async fn copy_records_each_row() {
+    let probe = Probe::new().await;
+    let copy =
+        "COPY sync_operations (operation_type, status, total_items, processed_items) FROM STDIN";
+    let sink = probe.0.copy_in(copy).await.expect("a copy");
+    let mut sink = std::pin::pin!(sink);
+    let lines: String = (0..100)
+        .map(|n| format!("upload\tin_progress\t100\t{n}\n"))
+        .collect();
+    sink.send(bytes::Bytes::from(lines)).await.expect("rows");
+    sink.close().await.expect("the end of the copy");
+    let events = probe.events().await;
+    assert_eq!(events.len(), 100);
+    for (event, n) in events.iter().zip(0..) {
+        assert_eq!(
+            (event.kind.as_str(), &event.data["progress"]),
+            ("operation.created", &json!(f64::from(n))),
+            "{n}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_upsert_records_what_it_did() {
+    let probe = Probe::new().await;
+    let upsert = "INSERT INTO sync_operations (id, operation_type, status, total_items, processed_items) VALUES
+            ('00000000-0000-4000-8000-000000000001', 'upload', 'in_progress', 10, 5)
+        ON CONFLICT (id) DO UPDATE SET processed_items = excluded.processed_items + 1, progress = excluded.progress,
+            started_at = excluded.started_at, revision = excluded.revision, updated_at = excluded.updated_at";
+    probe.run(upsert).await;
+    probe.run(upsert).await;
+    let ignored = upsert
+        .split("DO UPDATE")
+        .next()
+        .expect("the first half")
+        .to_owned()
+        + "DO NOTHING";
+    probe.run(&ignored).await;
+    let events = probe.events().await;
+    assert_eq!(
+        probe.kinds().await,
+        ["operation.created", "operation.progress"]
+    );
+    assert_eq!(revisions(&events)[1], revisions(&events)[0] + 1);
+    assert_eq!(events[1].data["progress"], json!(60.0));
+}
+
+#[tokio::test]
+async fn a_merge_records_what_it_did_to_each_row() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "INSERT INTO sync_operations (operation_type, owner) VALUES ('upload', 'kept'), ('upload', 'changed'), ('upload', 'dropped');
+             DELETE FROM bellwether.event;
+             MERGE INTO sync_operations o USING (VALUES ('kept'), ('changed'), ('dropped'), ('new')) AS wanted (owner) ON o.owner = wanted.owner
+                 WHEN MATCHED AND wanted.owner = 'kept' THEN DO NOTHING
+                 WHEN MATCHED AND wanted.owner = 'dropped' THEN DELETE
+                 WHEN MATCHED THEN UPDATE SET status = 'in_progress'
+                 WHEN NOT MATCHED THEN INSERT (operation_type, owner) VALUES ('upload', wanted.owner);",
+        )
+        .await;
+    let mut found: Vec<_> = probe
+        .events()
+        .await
+        .iter()
+        .map(|event| format!("{} {}", event.data["owner"], event.kind))
+        .collect();
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "\"changed\" operation.started",
+            "\"dropped\" operation.deleted",
+            "\"new\" operation.created"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_update_of_many_rows_records_each_row_that_changed() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "INSERT INTO sync_operations (operation_type, message) SELECT 'upload', n FROM generate_series(1, 50) AS n;
+             DELETE FROM bellwether.event;
+             UPDATE sync_operations SET message = CASE WHEN message::integer % 2 = 0 THEN message ELSE 'odd' END;",
+        )
+        .await;
+    let events = probe.events().await;
+    assert_eq!(events.len(), 25);
+    assert!(events.iter().all(|event| event.data["message"] == "odd"));
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_no_event_and_rings_no_bell() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "INSERT INTO sync_operations (operation_type, status) VALUES ('upload', 'in_progress');
+             INSERT INTO sync_operation_errors (operation_id, message) SELECT id, 'broken' FROM sync_operations;
+             INSERT INTO connection_status (client_id, latency_ms) VALUES ('a', 1.5);
+             SELECT create_sync_status_snapshot();",
+        )
+        .await;
+    let before = probe.events().await;
+    let mut bell = Bell::new(&probe.database).await;
+    for nothing in [
+        "UPDATE sync_operations SET status = status",
+        "UPDATE sync_operations SET heartbeat_at = now()",
+        "UPDATE sync_operations SET message = 'never' WHERE false",
+        "UPDATE sync_operations SET metadata = '{}', progress = 0.0, updated_at = now()",
+        "UPDATE sync_operation_errors SET message = 'broken', revision = 7",
+        "UPDATE connection_status SET latency_ms = 1.5, updated_at = now()",
+        "UPDATE sync_status_snapshots SET kind = 'manual'",
+        "DELETE FROM sync_operations WHERE operation_type = 'other'",
+        "INSERT INTO sync_operations SELECT * FROM sync_operations ON CONFLICT DO NOTHING",
+        "INSERT INTO connection_status (client_id) VALUES ('a') ON CONFLICT (client_id) DO UPDATE SET status = excluded.status",
+        "BEGIN; UPDATE sync_operations SET message = 'taken back'; ROLLBACK",
+    ] {
+        probe.run(nothing).await;
+        assert_eq!(bell.rings().await, 0, "{nothing}");
+        assert_eq!(probe.events().await, before, "{nothing}");
+    }
+    probe
+        .run("UPDATE sync_operations SET message = 'something'")
+        .await;
+    assert_eq!(bell.rings().await, 1);
+}
+
+#[tokio::test]
+async fn a_savepoint_that_is_rolled_back_takes_its_events_with_it() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "BEGIN;
+             INSERT INTO sync_operations (operation_type) VALUES ('upload');
+             SAVEPOINT first;
+             UPDATE sync_operations SET message = 'lost', status = 'in_progress';
+             ROLLBACK TO first;
+             UPDATE sync_operations SET message = 'kept';
+             SAVEPOINT second;
+             UPDATE sync_operations SET message = 'kept too';
+             RELEASE second;
+             COMMIT;",
+        )
+        .await;
+    let events = probe.events().await;
+    let found: Vec<_> = events
+        .iter()
+        .map(|event| event.data["message"].clone())
+        .collect();
+    assert_eq!(found, [Value::Null, json!("kept"), json!("kept too")]);
+    assert!(
+        revisions(&events)
+            .windows(2)
+            .all(|pair| pair[1] == pair[0] + 1)
+    );
+    let transactions = "SELECT count(DISTINCT xid) FROM bellwether.event";
+    assert_eq!(
+        probe.text(transactions).await,
+        "1",
+        "the top-level transaction, which a cursor knows"
+    );
+}
+
+#[tokio::test]
+async fn an_applications_own_trigger_that_updates_the_row_again_is_in_order_by_revision() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "CREATE FUNCTION add_to_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NEW.processed_items < 3 THEN
+                     UPDATE sync_operations SET processed_items = NEW.processed_items + 1 WHERE id = NEW.id;
+                 END IF;
+                 RETURN NULL;
+             END $$;
+             INSERT INTO sync_operations (operation_type, status) VALUES ('upload', 'in_progress');
+             CREATE TRIGGER a_comes_before_ours AFTER UPDATE ON sync_operations FOR EACH ROW EXECUTE FUNCTION add_to_it();
+             DELETE FROM bellwether.event;
+             UPDATE sync_operations SET processed_items = 1;",
+        )
+        .await;
+    let mut events = probe.events().await;
+    let logged: Vec<_> = events
+        .iter()
+        .map(|event| event.data["processed_items"].clone())
+        .collect();
+    assert_eq!(
+        logged,
+        [json!(3), json!(2), json!(1)],
+        "the innermost change is logged first"
+    );
+    events.sort_by_key(|event| event.revision);
+    let ordered: Vec<_> = events
+        .iter()
+        .map(|event| event.data["processed_items"].clone())
+        .collect();
+    assert_eq!(ordered, [json!(1), json!(2), json!(3)]);
+    assert_eq!(
+        events[2].data,
+        probe.json("SELECT * FROM sync_operations").await
+    );
+}
+
+#[tokio::test]
+async fn what_an_applications_own_before_trigger_changes_is_derived_from_and_recorded() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "CREATE FUNCTION fill_in() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 NEW.total_items := 4;
+                 NEW.message := 'filled in ' || NEW.processed_items;
+                 NEW.revision := 1;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER fills_in BEFORE INSERT OR UPDATE ON sync_operations FOR EACH ROW EXECUTE FUNCTION fill_in();
+             INSERT INTO sync_operations (operation_type, status, processed_items) VALUES ('upload', 'in_progress', 1);
+             UPDATE sync_operations SET processed_items = 3;
+             UPDATE sync_operations SET heartbeat_at = now(), message = 'overwritten';",
+        )
+        .await;
+    let events = probe.events().await;
+    let found: Vec<_> = events
+        .iter()
+        .map(|event| json!([event.data["message"], event.data["progress"]]))
+        .collect();
+    assert_eq!(
+        found,
+        [json!(["filled in 1", 25.0]), json!(["filled in 3", 75.0])]
+    );
+    assert_eq!(revisions(&events)[1], revisions(&events)[0] + 1);
+}
+
+#[tokio::test]
+async fn a_column_that_the_application_adds_travels_too_even_one_without_an_equality() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "ALTER TABLE sync_operations ADD COLUMN extra json, ADD COLUMN spot point;
+             INSERT INTO sync_operations (operation_type, extra, spot) VALUES ('upload', '{\"a\": 1}', '(1,2)');
+             UPDATE sync_operations SET extra = '{\"a\": 2}';
+             UPDATE sync_operations SET extra = '{\"a\": 2}', spot = '(1,2)';",
+        )
+        .await;
+    let extras: Vec<_> = probe
+        .events()
+        .await
+        .iter()
+        .map(|event| event.data["extra"]["a"].clone())
+        .collect();
+    assert_eq!(extras, [json!(1), json!(2)]);
+}
+
+#[tokio::test]
+async fn reports_of_progress_leave_the_indexes_alone() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "BEGIN;
+             INSERT INTO sync_operations (operation_type, status, owner, total_items) VALUES ('upload', 'in_progress', 'alice', 1000);
+             DO $$ BEGIN FOR n IN 1 .. 8 LOOP
+                 UPDATE sync_operations SET processed_items = n, current_item = 'file ' || n, message = 'copying';
+             END LOOP; END $$;",
+        )
+        .await;
+    let updates = "SELECT n_tup_upd || ' updates, ' || n_tup_hot_upd || ' heap-only' FROM pg_stat_xact_user_tables WHERE relname = 'sync_operations'";
+    assert_eq!(probe.text(updates).await, "8 updates, 8 heap-only");
+}

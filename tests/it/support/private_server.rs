@@ -1,0 +1,61 @@
+//! A server for one test, to be killed, restarted and set up as the test likes.
+
+use std::path::Path;
+
+use bellwether::postgres::{self, DatabaseConfig, EmbeddedOptions, EmbeddedPostgres};
+use tempfile::TempDir;
+use tokio_postgres::Client;
+
+use super::{connect_as_application, server_options};
+
+/// A cluster of its own. It is killed and removed with this value.
+pub(crate) struct PrivateServer {
+    /// The server, to be stopped, killed and restarted.
+    pub(crate) postgres: EmbeddedPostgres,
+    folder: TempDir,
+}
+
+impl PrivateServer {
+    /// Starts one with the settings that all tests use.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(server_options()).await
+    }
+
+    /// Starts one with settings of the test's own.
+    pub(crate) async fn start_with(options: EmbeddedOptions) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let postgres = EmbeddedPostgres::start(folder.path(), options)
+            .await
+            .unwrap_or_else(|error| panic!("no server: {}", super::chain(&error)));
+        Self { postgres, folder }
+    }
+
+    /// Starts one and migrates its database.
+    pub(crate) async fn migrated() -> Self {
+        let server = Self::start().await;
+        postgres::migrate(&server.config())
+            .await
+            .unwrap_or_else(|error| panic!("no schema: {}", super::chain(&error)));
+        server
+    }
+
+    /// How a relay connects.
+    pub(crate) fn config(&self) -> DatabaseConfig {
+        self.postgres.config()
+    }
+
+    /// A URL for anybody.
+    pub(crate) fn url(&self) -> String {
+        self.postgres.url()
+    }
+
+    /// A session as an application has it.
+    pub(crate) async fn client(&self) -> Client {
+        connect_as_application(&self.url()).await
+    }
+
+    /// The data folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
