@@ -1,0 +1,74 @@
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { headline, launch, open } from "./browser.js";
+import { Stage } from "./relay.js";
+
+const OPERATIONS = 2_000;
+const CHANGES_A_SECOND = 200;
+const SECONDS = 10;
+
+let stage: Stage;
+let browser: Browser;
+
+beforeAll(async () => {
+  stage = await Stage.open();
+  browser = await launch();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await stage?.close();
+});
+
+test(`${OPERATIONS} active operations at ${CHANGES_A_SECOND} changes a second leave the page responsive`, async () => {
+  stage.sql(`INSERT INTO sync_operations (operation_type, status, total_items)
+             SELECT 'upload', 'in_progress', 1000000 FROM generate_series(1, ${OPERATIONS})`);
+  const { page, complaints } = await open(browser, stage.url);
+  await headline(page).getByText("Live").waitFor();
+  await page
+    .getByText(`${OPERATIONS.toLocaleString("en-GB")} running`)
+    .first()
+    .waitFor();
+  const writer = stage.stream();
+  for (let second = 0; second < SECONDS; second += 1) {
+    for (let part = 0; part < 20; part += 1) {
+      const share = CHANGES_A_SECOND / 20;
+      writer.write(
+        `UPDATE sync_operations SET processed_items = processed_items + 1 WHERE id IN
+                    (SELECT id FROM sync_operations ORDER BY random() LIMIT ${share});`.replace(/\s+/g, " "),
+      );
+      writer.write("SELECT pg_sleep(0.045);");
+    }
+  }
+  const measured = await page.evaluate(async (seconds) => {
+    const tasks: number[] = [];
+    const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map((entry) => entry.duration)));
+    observer.observe({ type: "longtask" });
+    let frames = 0;
+    let running = true;
+    const frame = () => {
+      frames += 1;
+      if (running) requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+    await new Promise((done) => setTimeout(done, seconds * 1000));
+    running = false;
+    observer.disconnect();
+    return { tasks, frames, rows: document.querySelectorAll("*").length };
+  }, SECONDS - 1);
+  await writer.end();
+  process.stdout.write(
+    `long tasks: ${measured.tasks.map(Math.round).join(", ") || "none"}; ${measured.frames} frames in ${SECONDS - 1} s\n`,
+  );
+  // A few are the machine's own; a page that cannot keep up has one after the other.
+  expect(measured.tasks.length).toBeLessThan(10);
+  expect(Math.max(0, ...measured.tasks)).toBeLessThan(500);
+  // What the page shows in the end is what the database has.
+  const total = stage.sql("SELECT count(*) FROM sync_operations WHERE processed_items > 0");
+  expect(Number(total)).toBeGreaterThan(0);
+  const newest = stage.sql(
+    "SELECT to_char(processed_items, 'FM999,999') FROM sync_operations ORDER BY created_at DESC, id DESC LIMIT 1",
+  );
+  await page.getByRole("listitem").first().getByText(`${newest} of 1`).waitFor();
+  expect(complaints).toEqual([]);
+});

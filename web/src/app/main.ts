@@ -1,0 +1,3 @@
+/** The dashboard that the relay serves at its root. */
+import "./page.css";
+import "../components/dashboard/dashboard.js";
