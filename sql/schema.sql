@@ -72,39 +72,51 @@ COMMENT ON FUNCTION bellwether.capture_moved_row() IS 'Trigger for replicated ro
 CREATE FUNCTION bellwether.capture_sync_operation() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
-    SET "TimeZone" TO 'UTC'
-    SET extra_float_digits TO '1'
     AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, payload)
-        VALUES ('operations',
-                CASE WHEN NEW.status = OLD.status THEN 'operation.progress'
-                     WHEN NEW.status = 'in_progress' AND OLD.status = 'paused' THEN 'operation.resumed'
-                     WHEN NEW.status = 'in_progress' THEN 'operation.started'
-                     WHEN NEW.status = 'pending' THEN 'operation.requeued'
-                     ELSE 'operation.' || NEW.status END,
-                NEW.id, NEW.revision,
-                CASE WHEN NEW.status <> OLD.status THEN OLD.status END,
-                CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN OLD.owner END,
-                CASE WHEN NEW.operation_type <> OLD.operation_type THEN OLD.operation_type END,
-                CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN OLD.source END,
-                pg_catalog.row_to_json(NEW));
+        IF NEW.revision = OLD.revision THEN
+            RETURN NULL;
+        ELSIF NEW.status = OLD.status AND NEW.operation_type = OLD.operation_type
+              AND NEW.owner IS NOT DISTINCT FROM OLD.owner AND NEW.source IS NOT DISTINCT FROM OLD.source THEN
+            INSERT INTO bellwether.event (topic, type, entity, revision, payload)
+            VALUES ('operations', 'operation.progress', NEW.id, NEW.revision,
+                CASE WHEN pg_catalog.current_setting('TimeZone') IN ('UTC', 'Etc/UTC') AND pg_catalog.current_setting('extra_float_digits')::integer > 0
+                          AND pg_catalog.current_setting('IntervalStyle') = 'postgres' AND pg_catalog.current_setting('bytea_output') = 'hex'
+                     THEN pg_catalog.row_to_json(NEW) ELSE bellwether.row_in_utc(NEW) END);
+        ELSE
+            INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, payload)
+            VALUES ('operations',
+                    CASE WHEN NEW.status = OLD.status THEN 'operation.progress'
+                         WHEN NEW.status = 'in_progress' AND OLD.status = 'paused' THEN 'operation.resumed'
+                         WHEN NEW.status = 'in_progress' THEN 'operation.started'
+                         WHEN NEW.status = 'pending' THEN 'operation.requeued'
+                         ELSE 'operation.' || NEW.status END,
+                    NEW.id, NEW.revision,
+                    CASE WHEN NEW.status <> OLD.status THEN OLD.status END,
+                    CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN OLD.owner END,
+                    CASE WHEN NEW.operation_type <> OLD.operation_type THEN OLD.operation_type END,
+                    CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN OLD.source END,
+                    bellwether.row_in_utc(NEW));
+        END IF;
     ELSIF TG_OP = 'INSERT' THEN
         INSERT INTO bellwether.event (topic, type, entity, revision, payload)
         VALUES ('operations',
                 CASE WHEN NEW.status IN ('pending', 'in_progress') THEN 'operation.created' ELSE 'operation.' || NEW.status END,
-                NEW.id, NEW.revision, pg_catalog.row_to_json(NEW));
+                NEW.id, NEW.revision,
+                CASE WHEN pg_catalog.current_setting('TimeZone') IN ('UTC', 'Etc/UTC') AND pg_catalog.current_setting('extra_float_digits')::integer > 0
+                          AND pg_catalog.current_setting('IntervalStyle') = 'postgres' AND pg_catalog.current_setting('bytea_output') = 'hex'
+                     THEN pg_catalog.row_to_json(NEW) ELSE bellwether.row_in_utc(NEW) END);
     ELSE
         INSERT INTO bellwether.event (topic, type, entity, revision, payload)
-        VALUES ('operations', 'operation.deleted', OLD.id, OLD.revision + 1, pg_catalog.row_to_json(OLD));
+        VALUES ('operations', 'operation.deleted', OLD.id, OLD.revision + 1, bellwether.row_in_utc(OLD));
     END IF;
     -- bellwether.ring(), without the call
     IF (CASE pg_catalog.current_setting('bellwether.doorbell', true)
            WHEN 'never' THEN false
            WHEN 'always' THEN true
            ELSE NOT coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass)
-                             - (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint BETWEEN 1 AND 1000, false)
+                             - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint BETWEEN 1 AND 1000, false)
        END) AND pg_catalog.pg_notification_queue_usage() < 0.5 THEN
         PERFORM pg_catalog.pg_notify('bellwether', '');
     END IF;
@@ -301,12 +313,34 @@ CREATE FUNCTION bellwether.derive_sync_operation() RETURNS trigger
     AS $$
 DECLARE
     present   constant timestamptz := pg_catalog.clock_timestamp();
-    ends      constant boolean := NEW.status IN ('completed', 'failed', 'cancelled');
+    ends      boolean;
     moved     boolean;          -- whether processed_items or total_items did
     elapsed   double precision; -- seconds since processed_items last moved
-    rate      double precision; -- items per second in that time
     remaining double precision; -- seconds to go
 BEGIN
+    -- An operation that runs got further. All that is derived is written, so nothing that a statement gives can stay.
+    IF TG_OP = 'UPDATE' AND NEW.processed_items > OLD.processed_items AND OLD.status = 'in_progress'
+       AND NEW.status = OLD.status AND NEW.id = OLD.id AND NEW.started_at IS NOT NULL THEN
+        NEW.progress := CASE WHEN NEW.progress <> OLD.progress THEN NEW.progress
+                             WHEN NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items
+                                 THEN pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2)
+                             ELSE OLD.progress END;
+        elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, NEW.started_at));
+        NEW.items_per_second := bellwether.smoothed_rate(OLD.items_per_second, NEW.processed_items - OLD.processed_items, elapsed,
+                                                         pg_catalog.date_part('epoch', OLD.progressed_at) - pg_catalog.date_part('epoch', NEW.started_at));
+        remaining := bellwether.seconds_left(NEW.items_per_second, NEW.total_items::double precision - NEW.processed_items, NEW.progress,
+                                             pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', NEW.started_at));
+        -- Beyond ten years it is not known, and must not overflow.
+        NEW.estimated_completion_at :=
+            CASE WHEN remaining > 0 AND remaining < 315360000 THEN present + pg_catalog.make_interval(secs => remaining) END;
+        NEW.progressed_at := present;
+        NEW.updated_at := present;
+        NEW.heartbeat_at := present;
+        NEW.revision := OLD.revision + 1;
+        RETURN NEW;
+    END IF;
+
+    ends := NEW.status IN ('completed', 'failed', 'cancelled');
     IF TG_OP = 'INSERT' THEN
         NEW.revision := (extract(epoch FROM present) * 1000000)::bigint;
         NEW.updated_at := present;
@@ -350,11 +384,11 @@ BEGIN
                 NEW.progress := pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2);
             END IF;
             IF NEW.processed_items > OLD.processed_items AND NOT ends THEN
-                elapsed := extract(epoch FROM present - coalesce(OLD.progressed_at, OLD.started_at, OLD.created_at));
-                IF elapsed > 0 AND (OLD.status = 'in_progress' OR NEW.status = OLD.status) THEN
-                    rate := (NEW.processed_items - OLD.processed_items) / elapsed;
-                    NEW.items_per_second :=
-                        least(coalesce(OLD.items_per_second + (rate - OLD.items_per_second) * elapsed / (elapsed + 10), rate), 1e30);
+                IF OLD.status = 'in_progress' OR NEW.status = OLD.status THEN
+                    elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, OLD.started_at, OLD.created_at));
+                    NEW.items_per_second := bellwether.smoothed_rate(
+                        OLD.items_per_second, NEW.processed_items - OLD.processed_items, elapsed,
+                        pg_catalog.date_part('epoch', OLD.progressed_at) - pg_catalog.date_part('epoch', coalesce(OLD.started_at, OLD.created_at)));
                 END IF;
                 NEW.progressed_at := present;
             END IF;
@@ -372,13 +406,8 @@ BEGIN
             IF NEW.status <> OLD.status AND OLD.started_at IS NOT NULL THEN
                 NEW.progressed_at := present; -- taken up again: the time in between was not work
             END IF;
-            remaining := CASE
-                WHEN NEW.items_per_second > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
-                    (NEW.total_items - NEW.processed_items) / NEW.items_per_second::double precision
-                WHEN NEW.progress BETWEEN 0.01 AND 100 THEN
-                    (extract(epoch FROM present) - extract(epoch FROM NEW.started_at)) * (100 - NEW.progress) / NEW.progress
-            END;
-            -- Beyond ten years it is not known, and must not overflow.
+            remaining := bellwether.seconds_left(NEW.items_per_second, NEW.total_items::double precision - NEW.processed_items, NEW.progress,
+                                                 pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', NEW.started_at));
             NEW.estimated_completion_at :=
                 CASE WHEN remaining > 0 AND remaining < 315360000 THEN present + pg_catalog.make_interval(secs => remaining) END;
         END IF;
@@ -664,6 +693,26 @@ BEGIN
         refused := 'owner';
         rule := 'is_at_most_1024_bytes';
         value := pg_catalog.octet_length(NEW.owner) || ' bytes';
+    ELSIF NEW.operation_type = '' THEN
+        refused := 'operation_type';
+        rule := 'is_not_empty';
+        value := '''''';
+    ELSIF pg_catalog.jsonb_typeof(NEW.entities_encountered) <> 'object' THEN
+        refused := 'entities_encountered';
+        rule := 'is_a_json_object';
+        value := pg_catalog.jsonb_typeof(NEW.entities_encountered);
+    ELSIF pg_catalog.jsonb_typeof(NEW.counters) <> 'object' THEN
+        refused := 'counters';
+        rule := 'is_a_json_object';
+        value := pg_catalog.jsonb_typeof(NEW.counters);
+    ELSIF pg_catalog.jsonb_typeof(NEW.metadata) <> 'object' THEN
+        refused := 'metadata';
+        rule := 'is_a_json_object';
+        value := pg_catalog.jsonb_typeof(NEW.metadata);
+    ELSIF pg_catalog.jsonb_typeof(NEW.performance_data) <> 'object' THEN
+        refused := 'performance_data';
+        rule := 'is_a_json_object';
+        value := pg_catalog.jsonb_typeof(NEW.performance_data);
     ELSE
         RETURN NEW;
     END IF;
@@ -675,7 +724,35 @@ $$;
 
 -- Name: FUNCTION refuse_implausible_operation(); Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON FUNCTION bellwether.refuse_implausible_operation() IS 'Trigger: refuses instants that are infinite or outside the years 1 to 9999, durations that are negative or above 1e12 seconds, and owners of more than 1024 bytes.';
+COMMENT ON FUNCTION bellwether.refuse_implausible_operation() IS 'Trigger: refuses instants that are infinite or outside the years 1 to 9999, durations that are negative or above 1e12 seconds, owners of more than 1024 bytes, empty operation types, and maps that are no JSON objects.';
+
+-- Name: refuse_negative_items(); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.refuse_negative_items() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    refused text;
+    value   bigint;
+BEGIN
+    IF least(NEW.total_items, NEW.failed_items, NEW.inserted_items, NEW.updated_items, NEW.deleted_items, NEW.kept_items,
+             NEW.skipped_items) < 0 THEN
+        SELECT counts.name, counts.value INTO refused, value
+        FROM (VALUES ('total_items', NEW.total_items), ('failed_items', NEW.failed_items), ('inserted_items', NEW.inserted_items),
+                     ('updated_items', NEW.updated_items), ('deleted_items', NEW.deleted_items), ('kept_items', NEW.kept_items),
+                     ('skipped_items', NEW.skipped_items)) AS counts (name, value)
+        WHERE counts.value < 0 LIMIT 1;
+        RAISE EXCEPTION 'column "%" of "sync_operations" violates the rule "sync_operations_%_is_not_negative" (%)', refused, refused, value
+            USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = 'sync_operations', COLUMN = refused,
+                  CONSTRAINT = 'sync_operations_' || refused || '_is_not_negative';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Name: FUNCTION refuse_negative_items(); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.refuse_negative_items() IS 'Trigger: refuses a negative total_items, failed_items, inserted_items, updated_items, deleted_items, kept_items or skipped_items.';
 
 -- Name: ring(); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -699,75 +776,133 @@ $$;
 
 COMMENT ON FUNCTION bellwether.ring() IS 'Rings the doorbell (NOTIFY bellwether), unless the setting bellwether.doorbell is ''never'', or is not ''always'' while a relay''s lease runs, or the notification queue is over half full.';
 
--- Name: summarize_event_index(integer); Type: FUNCTION; Schema: bellwether; Owner: -
+-- Name: row_in_utc(record); Type: FUNCTION; Schema: bellwether; Owner: -
 
-CREATE FUNCTION bellwether.summarize_event_index(refreshed_ranges integer DEFAULT 50) RETURNS bigint
+CREATE FUNCTION bellwether.row_in_utc(row_of_a_table record) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET "TimeZone" TO 'UTC'
+    SET extra_float_digits TO '1'
+    SET "IntervalStyle" TO 'postgres'
+    SET bytea_output TO 'hex'
+    AS $$
+BEGIN
+    RETURN pg_catalog.row_to_json(row_of_a_table);
+END
+$$;
+
+-- Name: FUNCTION row_in_utc(row_of_a_table record); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.row_in_utc(row_of_a_table record) IS 'The row as JSON, whatever the session''s TimeZone, extra_float_digits, IntervalStyle and bytea_output.';
+
+-- Name: seconds_left(double precision, double precision, numeric, double precision); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.seconds_left(items_per_second double precision, items_left double precision, progress numeric, seconds_so_far double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((items_per_second > (0)::double precision) AND (items_left >= (0)::double precision)) THEN (items_left / items_per_second) WHEN ((progress >= 0.01) AND (progress <= (100)::numeric)) THEN ((seconds_so_far * ((100)::double precision - (progress)::double precision)) / (progress)::double precision) ELSE NULL::double precision END;
+
+-- Name: FUNCTION seconds_left(items_per_second double precision, items_left double precision, progress numeric, seconds_so_far double precision); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.seconds_left(items_per_second double precision, items_left double precision, progress numeric, seconds_so_far double precision) IS 'Seconds until an operation ends: items left at its rate, else at the pace of its progress so far; null where neither tells.';
+
+-- Name: smoothed_rate(double precision, bigint, double precision, double precision); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.smoothed_rate(rate double precision, items bigint, seconds double precision, age double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (seconds > (0)::double precision) THEN LEAST(COALESCE((rate + (((((items)::double precision / seconds) - rate) * seconds) / (seconds + GREATEST((0)::double precision, LEAST((10)::double precision, age))))), ((items)::double precision / seconds)), ('1000000000000000000000000000000'::numeric)::double precision) ELSE rate END;
+
+-- Name: FUNCTION smoothed_rate(rate double precision, items bigint, seconds double precision, age double precision); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.smoothed_rate(rate double precision, items bigint, seconds double precision, age double precision) IS 'Items per second after a report: moved by dt / (dt + T) of the way to the rate since the report before, T being the age of the work, at most 10 seconds.';
+
+-- Name: summarize_event_index(); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.summarize_event_index() RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO ''
     SET lock_timeout TO '200ms'
     AS $$
-DECLARE
-    range_pages constant bigint := (SELECT o.option_value FROM pg_catalog.pg_class c, pg_catalog.pg_options_to_table(c.reloptions) o
-                                    WHERE c.oid = 'bellwether.event_is_found_by_entity'::regclass AND o.option_name = 'pages_per_range');
-    ranges      constant bigint := pg_catalog.pg_relation_size('bellwether.event') / pg_catalog.current_setting('block_size')::bigint / range_pages;
-    summarized  bigint;
-    first_page  bigint;
 BEGIN
-    IF refreshed_ranges IS NULL OR refreshed_ranges < 0 THEN
-        RAISE EXCEPTION 'refreshed_ranges: % is not a number of page ranges, 0 or more', refreshed_ranges
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
     IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('bellwether.summarize_event_index', 0)) THEN
         RETURN 0;
     END IF;
-    summarized := pg_catalog.brin_summarize_new_values('bellwether.event_is_found_by_entity');
-    FOR i IN 1..least(refreshed_ranges, ranges) LOOP
-        first_page := pg_catalog.nextval('bellwether.event_index_refresh') % ranges * range_pages;
-        PERFORM pg_catalog.brin_desummarize_range('bellwether.event_is_found_by_entity', first_page);
-        summarized := summarized + pg_catalog.brin_summarize_range('bellwether.event_is_found_by_entity', first_page);
-    END LOOP;
-    RETURN summarized;
+    RETURN (SELECT pg_catalog.sum(pg_catalog.brin_summarize_new_values(i.inhrelid)) FROM pg_catalog.pg_inherits i
+            WHERE i.inhparent = 'bellwether.event_is_found_by_entity'::regclass);
 EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END
 $$;
 
--- Name: FUNCTION summarize_event_index(refreshed_ranges integer); Type: COMMENT; Schema: bellwether; Owner: -
+-- Name: FUNCTION summarize_event_index(); Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON FUNCTION bellwether.summarize_event_index(refreshed_ranges integer) IS 'Summarises the page ranges of the event log that writers have filled since the last call, and the given number of older ones afresh, in turn. Returns how many it summarised; 0 where a vacuum or another relay is at it. The relays run it every minute.';
+COMMENT ON FUNCTION bellwether.summarize_event_index() IS 'Summarises the page ranges of the event log that writers have filled since the last call. Returns how many it summarised; 0 where a vacuum or another relay is at it. The relays run it every minute.';
 
--- Name: trim_log(interval, integer); Type: FUNCTION; Schema: bellwether; Owner: -
+-- Name: trim_log(interval, bigint); Type: FUNCTION; Schema: bellwether; Owner: -
 
-CREATE FUNCTION bellwether.trim_log(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
+CREATE FUNCTION bellwether.trim_log(older_than interval, larger_than bigint DEFAULT NULL::bigint) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO ''
+    SET lock_timeout TO '20ms'
     AS $$
 DECLARE
-    cutoff  constant timestamptz := pg_catalog.clock_timestamp() - older_than;
-    through xid8;
-    trimmed bigint;
+    present   constant timestamptz := pg_catalog.clock_timestamp();
+    filling   constant bigint := pg_catalog.pg_sequence_last_value('bellwether.event_slot');
+    following constant text := pg_catalog.format('bellwether.event_%s', (filling + 1) & 3);
+    filled    constant text := pg_catalog.format('bellwether.event_%s', filling & 3);
+    slot      text;
+    oldest    timestamptz;
+    newest    timestamptz;
+    through   xid8;
+    excess    bigint; -- bytes beyond what the log may have
+    size      bigint;
+    freed     bigint := 0;
+    free      boolean;
 BEGIN
+    IF older_than IS NULL OR older_than < interval '0' THEN
+        RAISE EXCEPTION 'older_than: expected an interval of zero or more, got %', coalesce(older_than::text, 'null')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF larger_than < 0 THEN
+        RAISE EXCEPTION 'larger_than: expected a number of bytes, got %', larger_than USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('bellwether.trim_log', 0)) THEN
         RETURN 0;
     END IF;
-    -- The end of the old ones at the head of the log; the transaction at the edge stays whole.
-    SELECT pg_catalog.max(head.xid) INTO through
-    FROM (SELECT e.xid, pg_catalog.bool_and(e.at < cutoff) OVER (ORDER BY e.xid) AS old
-          FROM (SELECT xid, at FROM bellwether.event ORDER BY xid LIMIT at_most) AS e) AS head
-    WHERE head.old AND head.xid < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot());
-    IF through IS NULL THEN
-        RETURN 0;
+    EXECUTE 'SELECT NOT EXISTS (SELECT FROM ' || following || ')' INTO free;
+    SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid)) - larger_than INTO excess
+    FROM pg_catalog.pg_inherits i WHERE i.inhparent = 'bellwether.event'::regclass;
+
+    FOR number IN filling + 1 .. filling + 3 LOOP -- the oldest first
+        slot := pg_catalog.format('bellwether.event_%s', number & 3);
+        EXECUTE 'SELECT xid, at FROM ' || slot || ' ORDER BY xid DESC LIMIT 1' INTO through, newest;
+        CONTINUE WHEN through IS NULL;
+        -- Large or not: what relays may just be reading stays.
+        EXIT WHEN newest >= present - older_than AND (coalesce(excess, 0) <= 0 OR newest >= present - interval '1 minute');
+        BEGIN
+            EXECUTE 'LOCK TABLE ' || slot || ' IN ACCESS EXCLUSIVE MODE';
+        EXCEPTION WHEN lock_not_available THEN
+            EXIT;
+        END;
+        EXECUTE 'SELECT pg_catalog.max(xid) FROM ' || slot INTO through; -- an open transaction may have added to it
+        EXIT WHEN through >= pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot());
+        UPDATE bellwether.log SET trimmed_through = through WHERE trimmed_through < through;
+        size := pg_catalog.pg_total_relation_size(slot);
+        EXECUTE 'TRUNCATE ' || slot;
+        freed := freed + size;
+        excess := excess - size;
+    END LOOP;
+
+    EXECUTE 'SELECT at FROM ' || filled || ' ORDER BY xid LIMIT 1' INTO oldest;
+    IF free AND (oldest < present - older_than / 3 OR pg_catalog.pg_total_relation_size(filled) > larger_than / 4) THEN
+        PERFORM pg_catalog.nextval('bellwether.event_slot');
     END IF;
-    UPDATE bellwether.log SET trimmed_through = through WHERE trimmed_through < through;
-    DELETE FROM bellwether.event WHERE xid <= through;
-    GET DIAGNOSTICS trimmed = ROW_COUNT;
-    RETURN trimmed;
+    RETURN freed;
 END
 $$;
 
--- Name: FUNCTION trim_log(older_than interval, at_most integer); Type: COMMENT; Schema: bellwether; Owner: -
+-- Name: FUNCTION trim_log(older_than interval, larger_than bigint); Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON FUNCTION bellwether.trim_log(older_than interval, at_most integer) IS 'Deletes events older than the given time from the head of the log and returns how many: about at_most a call, whole transactions at a time. The relays run it until nothing is left to delete. Readers whose cursor is older are told so.';
+COMMENT ON FUNCTION bellwether.trim_log(older_than interval, larger_than bigint) IS 'Empties the slots of the event log whose events are all older than the given time, or the oldest ones while the log has more than the given bytes, and returns how many bytes were freed. Events are kept up to a third longer than asked. The relays run it every minute. Readers whose cursor is older are told so.';
 
 -- Name: sync_operations; Type: TABLE; Schema: public; Owner: -
 
@@ -809,22 +944,10 @@ CASE
     WHEN (completed_at IS NULL) THEN (status <> ALL (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text]))
     ELSE (status <> ALL (ARRAY['pending'::text, 'in_progress'::text, 'paused'::text]))
 END),
-    CONSTRAINT sync_operations_counters_is_a_json_object CHECK ((jsonb_typeof(counters) = 'object'::text)),
-    CONSTRAINT sync_operations_deleted_items_is_not_negative CHECK ((deleted_items >= 0)),
-    CONSTRAINT sync_operations_entities_encountered_is_a_json_object CHECK ((jsonb_typeof(entities_encountered) = 'object'::text)),
-    CONSTRAINT sync_operations_failed_items_is_not_negative CHECK ((failed_items >= 0)),
-    CONSTRAINT sync_operations_inserted_items_is_not_negative CHECK ((inserted_items >= 0)),
-    CONSTRAINT sync_operations_kept_items_is_not_negative CHECK ((kept_items >= 0)),
-    CONSTRAINT sync_operations_metadata_is_a_json_object CHECK ((jsonb_typeof(metadata) = 'object'::text)),
-    CONSTRAINT sync_operations_operation_type_is_not_empty CHECK ((operation_type <> ''::text)),
-    CONSTRAINT sync_operations_performance_data_is_a_json_object CHECK ((jsonb_typeof(performance_data) = 'object'::text)),
-    CONSTRAINT sync_operations_processed_items_is_not_above_total_items CHECK (((processed_items <= total_items) OR (total_items < 0))),
+    CONSTRAINT sync_operations_processed_items_is_not_above_total_items CHECK ((processed_items <= total_items)),
     CONSTRAINT sync_operations_processed_items_is_not_negative CHECK ((processed_items >= 0)),
     CONSTRAINT sync_operations_progress_is_between_0_and_100 CHECK (((progress >= (0)::numeric) AND (progress <= (100)::numeric))),
-    CONSTRAINT sync_operations_skipped_items_is_not_negative CHECK ((skipped_items >= 0)),
-    CONSTRAINT sync_operations_status_is_a_known_status CHECK ((status = ANY (ARRAY['pending'::text, 'in_progress'::text, 'paused'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
-    CONSTRAINT sync_operations_total_items_is_not_negative CHECK ((total_items >= 0)),
-    CONSTRAINT sync_operations_updated_items_is_not_negative CHECK ((updated_items >= 0))
+    CONSTRAINT sync_operations_status_is_a_known_status CHECK ((status = ANY (ARRAY['pending'::text, 'in_progress'::text, 'paused'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
 )
 WITH (fillfactor='85');
 
@@ -938,7 +1061,7 @@ COMMENT ON COLUMN public.sync_operations.duration_seconds IS 'completed_at - sta
 
 -- Name: COLUMN sync_operations.items_per_second; Type: COMMENT; Schema: public; Owner: -
 
-COMMENT ON COLUMN public.sync_operations.items_per_second IS 'Processed items per second, smoothed: each report moves it by dt / (dt + 10 s) of the way to the rate since the report before; time between being paused and being resumed does not count. The mean where the job ended without a report. Derived, whatever a statement gives.';
+COMMENT ON COLUMN public.sync_operations.items_per_second IS 'Processed items per second, smoothed: each report moves it by dt / (dt + T) of the way to the rate since the report before, T being the age of the work, at most 10 s; time between being paused and being resumed does not count. The mean where the job ended without a report. Derived, whatever a statement gives.';
 
 -- Name: COLUMN sync_operations.estimated_completion_at; Type: COMMENT; Schema: public; Owner: -
 
@@ -1435,6 +1558,19 @@ $$;
 
 COMMENT ON FUNCTION public.update_sync_progress(operation_id uuid, processed_items bigint, total_items bigint, current_item text, message text, progress numeric, failed_items bigint, inserted_items bigint, updated_items bigint, deleted_items bigint, kept_items bigint, skipped_items bigint, entities_encountered jsonb, counters jsonb) IS 'Reports progress: what is null stays as it is, the two maps are merged key by key, a pending job is started. With the id alone it is a sign of life. Returns the row; an unknown id is an error.';
 
+-- Name: event_slot; Type: SEQUENCE; Schema: bellwether; Owner: -
+
+CREATE SEQUENCE bellwether.event_slot
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+
+-- Name: SEQUENCE event_slot; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON SEQUENCE bellwether.event_slot IS 'Its last value, modulo 4, is the slot that writers write to. A sequence, since it is not MVCC: no writer goes on filling a slot that others have left.';
+
 -- Name: event; Type: TABLE; Schema: bellwether; Owner: -
 
 CREATE TABLE bellwether.event (
@@ -1442,6 +1578,7 @@ CREATE TABLE bellwether.event (
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     revision bigint NOT NULL,
+    slot smallint DEFAULT (pg_sequence_last_value('bellwether.event_slot'::regclass) & (3)::bigint) NOT NULL,
     topic text NOT NULL,
     type text NOT NULL,
     entity text NOT NULL,
@@ -1450,9 +1587,8 @@ CREATE TABLE bellwether.event (
     old_operation_type text,
     old_source text,
     payload json NOT NULL
-);
-
-ALTER TABLE ONLY bellwether.event REPLICA IDENTITY FULL;
+)
+PARTITION BY LIST (slot);
 
 -- Name: TABLE event; Type: COMMENT; Schema: bellwether; Owner: -
 
@@ -1473,6 +1609,10 @@ COMMENT ON COLUMN bellwether.event.at IS 'When the change was made (the clock wh
 -- Name: COLUMN event.revision; Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON COLUMN bellwether.event.revision IS 'The revision of the row after the change; on delete the last revision + 1; 0 where the event is about a whole table. Per-entity order is the order of revision.';
+
+-- Name: COLUMN event.slot; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON COLUMN bellwether.event.slot IS 'Which of the four parts of the log the event is in; says nothing about order.';
 
 -- Name: COLUMN event.topic; Type: COMMENT; Schema: bellwether; Owner: -
 
@@ -1506,30 +1646,122 @@ COMMENT ON COLUMN bellwether.event.old_source IS 'The source before the change, 
 
 COMMENT ON COLUMN bellwether.event.payload IS 'The row after the change, on delete the row before it.';
 
--- Name: event_id_seq; Type: SEQUENCE; Schema: bellwether; Owner: -
+-- Name: event_id; Type: SEQUENCE; Schema: bellwether; Owner: -
 
-ALTER TABLE bellwether.event ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME bellwether.event_id_seq
+CREATE SEQUENCE bellwether.event_id
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
     NO MAXVALUE
-    CACHE 1
-);
+    CACHE 1;
 
--- Name: event_index_refresh; Type: SEQUENCE; Schema: bellwether; Owner: -
+-- Name: event_id; Type: SEQUENCE OWNED BY; Schema: bellwether; Owner: -
 
-CREATE SEQUENCE bellwether.event_index_refresh
-    START WITH 0
-    INCREMENT BY 1
-    MINVALUE 0
-    NO MAXVALUE
-    CACHE 1
-    CYCLE;
+ALTER SEQUENCE bellwether.event_id OWNED BY bellwether.event.id;
 
--- Name: SEQUENCE event_index_refresh; Type: COMMENT; Schema: bellwether; Owner: -
+-- Name: SEQUENCE event_id; Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON SEQUENCE bellwether.event_index_refresh IS 'Counts the page ranges of the event log that bellwether.summarize_event_index() has summarised afresh, so that each call goes on where the one before ended.';
+COMMENT ON SEQUENCE bellwether.event_id IS 'The ids of events. Without a cache: two changes of one row must get their ids in the order of its row lock.';
+
+-- Name: event_0; Type: TABLE; Schema: bellwether; Owner: -
+
+CREATE TABLE bellwether.event_0 (
+    id bigint DEFAULT nextval('bellwether.event_id'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    revision bigint NOT NULL,
+    slot smallint DEFAULT (pg_sequence_last_value('bellwether.event_slot'::regclass) & (3)::bigint) NOT NULL,
+    topic text NOT NULL,
+    type text NOT NULL,
+    entity text NOT NULL,
+    old_status text,
+    old_owner text,
+    old_operation_type text,
+    old_source text,
+    payload json NOT NULL
+)
+WITH (autovacuum_vacuum_insert_threshold='-1');
+
+ALTER TABLE ONLY bellwether.event_0 REPLICA IDENTITY FULL;
+
+-- Name: TABLE event_0; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON TABLE bellwether.event_0 IS 'A slot of the event log; see bellwether.event and bellwether.trim_log().';
+
+-- Name: event_1; Type: TABLE; Schema: bellwether; Owner: -
+
+CREATE TABLE bellwether.event_1 (
+    id bigint DEFAULT nextval('bellwether.event_id'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    revision bigint NOT NULL,
+    slot smallint DEFAULT (pg_sequence_last_value('bellwether.event_slot'::regclass) & (3)::bigint) NOT NULL,
+    topic text NOT NULL,
+    type text NOT NULL,
+    entity text NOT NULL,
+    old_status text,
+    old_owner text,
+    old_operation_type text,
+    old_source text,
+    payload json NOT NULL
+)
+WITH (autovacuum_vacuum_insert_threshold='-1');
+
+ALTER TABLE ONLY bellwether.event_1 REPLICA IDENTITY FULL;
+
+-- Name: TABLE event_1; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON TABLE bellwether.event_1 IS 'A slot of the event log; see bellwether.event and bellwether.trim_log().';
+
+-- Name: event_2; Type: TABLE; Schema: bellwether; Owner: -
+
+CREATE TABLE bellwether.event_2 (
+    id bigint DEFAULT nextval('bellwether.event_id'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    revision bigint NOT NULL,
+    slot smallint DEFAULT (pg_sequence_last_value('bellwether.event_slot'::regclass) & (3)::bigint) NOT NULL,
+    topic text NOT NULL,
+    type text NOT NULL,
+    entity text NOT NULL,
+    old_status text,
+    old_owner text,
+    old_operation_type text,
+    old_source text,
+    payload json NOT NULL
+)
+WITH (autovacuum_vacuum_insert_threshold='-1');
+
+ALTER TABLE ONLY bellwether.event_2 REPLICA IDENTITY FULL;
+
+-- Name: TABLE event_2; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON TABLE bellwether.event_2 IS 'A slot of the event log; see bellwether.event and bellwether.trim_log().';
+
+-- Name: event_3; Type: TABLE; Schema: bellwether; Owner: -
+
+CREATE TABLE bellwether.event_3 (
+    id bigint DEFAULT nextval('bellwether.event_id'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    revision bigint NOT NULL,
+    slot smallint DEFAULT (pg_sequence_last_value('bellwether.event_slot'::regclass) & (3)::bigint) NOT NULL,
+    topic text NOT NULL,
+    type text NOT NULL,
+    entity text NOT NULL,
+    old_status text,
+    old_owner text,
+    old_operation_type text,
+    old_source text,
+    payload json NOT NULL
+)
+WITH (autovacuum_vacuum_insert_threshold='-1');
+
+ALTER TABLE ONLY bellwether.event_3 REPLICA IDENTITY FULL;
+
+-- Name: TABLE event_3; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON TABLE bellwether.event_3 IS 'A slot of the event log; see bellwether.event and bellwether.trim_log().';
 
 -- Name: function; Type: TABLE; Schema: bellwether; Owner: -
 
@@ -1601,7 +1833,7 @@ COMMENT ON COLUMN bellwether.log.system_identifier IS 'The cluster that the tran
 
 -- Name: COLUMN log.trimmed_through; Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON COLUMN bellwether.log.trimmed_through IS 'No event with this transaction id or a lower one is kept any more. Set in the transaction that deletes; readers check it after reading.';
+COMMENT ON COLUMN bellwether.log.trimmed_through IS 'No event with this transaction id or a lower one is kept any more. Set in the transaction that truncates; readers check it after reading.';
 
 -- Name: migration; Type: TABLE; Schema: bellwether; Owner: -
 
@@ -1731,6 +1963,26 @@ ALTER TABLE public.sync_status_snapshots ALTER COLUMN id ADD GENERATED ALWAYS AS
     CACHE 1
 );
 
+-- Name: event_0; Type: TABLE ATTACH; Schema: bellwether; Owner: -
+
+ALTER TABLE ONLY bellwether.event ATTACH PARTITION bellwether.event_0 FOR VALUES IN ('0');
+
+-- Name: event_1; Type: TABLE ATTACH; Schema: bellwether; Owner: -
+
+ALTER TABLE ONLY bellwether.event ATTACH PARTITION bellwether.event_1 FOR VALUES IN ('1');
+
+-- Name: event_2; Type: TABLE ATTACH; Schema: bellwether; Owner: -
+
+ALTER TABLE ONLY bellwether.event ATTACH PARTITION bellwether.event_2 FOR VALUES IN ('2');
+
+-- Name: event_3; Type: TABLE ATTACH; Schema: bellwether; Owner: -
+
+ALTER TABLE ONLY bellwether.event ATTACH PARTITION bellwether.event_3 FOR VALUES IN ('3');
+
+-- Name: event id; Type: DEFAULT; Schema: bellwether; Owner: -
+
+ALTER TABLE ONLY bellwether.event ALTER COLUMN id SET DEFAULT nextval('bellwether.event_id'::regclass);
+
 -- Name: function function_pkey; Type: CONSTRAINT; Schema: bellwether; Owner: -
 
 ALTER TABLE ONLY bellwether.function
@@ -1783,19 +2035,51 @@ ALTER TABLE ONLY public.sync_status_snapshots
 
 -- Name: event_is_found_by_entity; Type: INDEX; Schema: bellwether; Owner: -
 
-CREATE INDEX event_is_found_by_entity ON bellwether.event USING brin (entity text_bloom_ops (n_distinct_per_range='250', false_positive_rate='0.01'), id) WITH (pages_per_range='32', autosummarize=off);
+CREATE INDEX event_is_found_by_entity ON ONLY bellwether.event USING brin (entity text_bloom_ops (n_distinct_per_range='250', false_positive_rate='0.01'), id) WITH (pages_per_range='32', autosummarize=off);
 
 -- Name: INDEX event_is_found_by_entity; Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON INDEX bellwether.event_is_found_by_entity IS 'Finds the events of one entity and those of a range of ids. Kept up to date by bellwether.summarize_event_index(), not by the writers.';
 
+-- Name: event_0_entity_id_idx; Type: INDEX; Schema: bellwether; Owner: -
+
+CREATE INDEX event_0_entity_id_idx ON bellwether.event_0 USING brin (entity text_bloom_ops (n_distinct_per_range='250', false_positive_rate='0.01'), id) WITH (pages_per_range='32', autosummarize=off);
+
 -- Name: event_is_found_by_transaction; Type: INDEX; Schema: bellwether; Owner: -
 
-CREATE INDEX event_is_found_by_transaction ON bellwether.event USING btree (xid);
+CREATE INDEX event_is_found_by_transaction ON ONLY bellwether.event USING btree (xid);
 
 -- Name: INDEX event_is_found_by_transaction; Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON INDEX bellwether.event_is_found_by_transaction IS 'Finds what a reader is owed: the events from a transaction id upwards.';
+
+-- Name: event_0_xid_idx; Type: INDEX; Schema: bellwether; Owner: -
+
+CREATE INDEX event_0_xid_idx ON bellwether.event_0 USING btree (xid);
+
+-- Name: event_1_entity_id_idx; Type: INDEX; Schema: bellwether; Owner: -
+
+CREATE INDEX event_1_entity_id_idx ON bellwether.event_1 USING brin (entity text_bloom_ops (n_distinct_per_range='250', false_positive_rate='0.01'), id) WITH (pages_per_range='32', autosummarize=off);
+
+-- Name: event_1_xid_idx; Type: INDEX; Schema: bellwether; Owner: -
+
+CREATE INDEX event_1_xid_idx ON bellwether.event_1 USING btree (xid);
+
+-- Name: event_2_entity_id_idx; Type: INDEX; Schema: bellwether; Owner: -
+
+CREATE INDEX event_2_entity_id_idx ON bellwether.event_2 USING brin (entity text_bloom_ops (n_distinct_per_range='250', false_positive_rate='0.01'), id) WITH (pages_per_range='32', autosummarize=off);
+
+-- Name: event_2_xid_idx; Type: INDEX; Schema: bellwether; Owner: -
+
+CREATE INDEX event_2_xid_idx ON bellwether.event_2 USING btree (xid);
+
+-- Name: event_3_entity_id_idx; Type: INDEX; Schema: bellwether; Owner: -
+
+CREATE INDEX event_3_entity_id_idx ON bellwether.event_3 USING brin (entity text_bloom_ops (n_distinct_per_range='250', false_positive_rate='0.01'), id) WITH (pages_per_range='32', autosummarize=off);
+
+-- Name: event_3_xid_idx; Type: INDEX; Schema: bellwether; Owner: -
+
+CREATE INDEX event_3_xid_idx ON bellwether.event_3 USING btree (xid);
 
 -- Name: connection_status_of_a_relay; Type: INDEX; Schema: public; Owner: -
 
@@ -1828,6 +2112,38 @@ CREATE INDEX sync_status_snapshots_newest_first ON public.sync_status_snapshots 
 -- Name: sync_status_snapshots_once_a_period; Type: INDEX; Schema: public; Owner: -
 
 CREATE UNIQUE INDEX sync_status_snapshots_once_a_period ON public.sync_status_snapshots USING btree (period_start) WHERE (kind = 'scheduled'::text);
+
+-- Name: event_0_entity_id_idx; Type: INDEX ATTACH; Schema: bellwether; Owner: -
+
+ALTER INDEX bellwether.event_is_found_by_entity ATTACH PARTITION bellwether.event_0_entity_id_idx;
+
+-- Name: event_0_xid_idx; Type: INDEX ATTACH; Schema: bellwether; Owner: -
+
+ALTER INDEX bellwether.event_is_found_by_transaction ATTACH PARTITION bellwether.event_0_xid_idx;
+
+-- Name: event_1_entity_id_idx; Type: INDEX ATTACH; Schema: bellwether; Owner: -
+
+ALTER INDEX bellwether.event_is_found_by_entity ATTACH PARTITION bellwether.event_1_entity_id_idx;
+
+-- Name: event_1_xid_idx; Type: INDEX ATTACH; Schema: bellwether; Owner: -
+
+ALTER INDEX bellwether.event_is_found_by_transaction ATTACH PARTITION bellwether.event_1_xid_idx;
+
+-- Name: event_2_entity_id_idx; Type: INDEX ATTACH; Schema: bellwether; Owner: -
+
+ALTER INDEX bellwether.event_is_found_by_entity ATTACH PARTITION bellwether.event_2_entity_id_idx;
+
+-- Name: event_2_xid_idx; Type: INDEX ATTACH; Schema: bellwether; Owner: -
+
+ALTER INDEX bellwether.event_is_found_by_transaction ATTACH PARTITION bellwether.event_2_xid_idx;
+
+-- Name: event_3_entity_id_idx; Type: INDEX ATTACH; Schema: bellwether; Owner: -
+
+ALTER INDEX bellwether.event_is_found_by_entity ATTACH PARTITION bellwether.event_3_entity_id_idx;
+
+-- Name: event_3_xid_idx; Type: INDEX ATTACH; Schema: bellwether; Owner: -
+
+ALTER INDEX bellwether.event_is_found_by_transaction ATTACH PARTITION bellwether.event_3_xid_idx;
 
 -- Name: event bellwether_ignores_replicated_rows; Type: TRIGGER; Schema: bellwether; Owner: -
 
@@ -2071,7 +2387,7 @@ COMMENT ON TRIGGER bellwether_records_updates ON public.sync_operation_errors IS
 
 -- Name: sync_operations bellwether_records_updates; Type: TRIGGER; Schema: public; Owner: -
 
-CREATE TRIGGER bellwether_records_updates AFTER UPDATE ON public.sync_operations FOR EACH ROW WHEN ((old.revision IS DISTINCT FROM new.revision)) EXECUTE FUNCTION bellwether.capture_sync_operation();
+CREATE TRIGGER bellwether_records_updates AFTER UPDATE ON public.sync_operations FOR EACH ROW EXECUTE FUNCTION bellwether.capture_sync_operation();
 
 ALTER TABLE public.sync_operations ENABLE ALWAYS TRIGGER bellwether_records_updates;
 
@@ -2171,9 +2487,19 @@ CREATE TRIGGER zz_bellwether_keeps_the_revision BEFORE INSERT OR UPDATE ON publi
 
 COMMENT ON TRIGGER zz_bellwether_keeps_the_revision ON public.sync_status_snapshots IS 'Fires last among BEFORE triggers (they fire by name); not for replicated rows, which arrive with a revision.';
 
+-- Name: sync_operations zz_bellwether_refuses_negative_items; Type: TRIGGER; Schema: public; Owner: -
+
+CREATE TRIGGER zz_bellwether_refuses_negative_items BEFORE INSERT OR UPDATE OF total_items, failed_items, inserted_items, updated_items, deleted_items, kept_items, skipped_items ON public.sync_operations FOR EACH ROW EXECUTE FUNCTION bellwether.refuse_negative_items();
+
+ALTER TABLE public.sync_operations ENABLE ALWAYS TRIGGER zz_bellwether_refuses_negative_items;
+
+-- Name: TRIGGER zz_bellwether_refuses_negative_items ON sync_operations; Type: COMMENT; Schema: public; Owner: -
+
+COMMENT ON TRIGGER zz_bellwether_refuses_negative_items ON public.sync_operations IS 'Fires after what derives, for replicated rows too.';
+
 -- Name: sync_operations zz_bellwether_refuses_what_cannot_be; Type: TRIGGER; Schema: public; Owner: -
 
-CREATE TRIGGER zz_bellwether_refuses_what_cannot_be BEFORE INSERT OR UPDATE OF created_at, started_at, completed_at, duration_seconds, owner ON public.sync_operations FOR EACH ROW EXECUTE FUNCTION bellwether.refuse_implausible_operation();
+CREATE TRIGGER zz_bellwether_refuses_what_cannot_be BEFORE INSERT OR UPDATE OF created_at, started_at, completed_at, duration_seconds, owner, operation_type, entities_encountered, counters, metadata, performance_data ON public.sync_operations FOR EACH ROW EXECUTE FUNCTION bellwether.refuse_implausible_operation();
 
 ALTER TABLE public.sync_operations ENABLE ALWAYS TRIGGER zz_bellwether_refuses_what_cannot_be;
 
@@ -2226,13 +2552,13 @@ REVOKE ALL ON FUNCTION bellwether.extend_lease(milliseconds integer) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION bellwether.mark_stalled(stalled_after interval) FROM PUBLIC;
 
--- Name: FUNCTION summarize_event_index(refreshed_ranges integer); Type: ACL; Schema: bellwether; Owner: -
+-- Name: FUNCTION summarize_event_index(); Type: ACL; Schema: bellwether; Owner: -
 
-REVOKE ALL ON FUNCTION bellwether.summarize_event_index(refreshed_ranges integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bellwether.summarize_event_index() FROM PUBLIC;
 
--- Name: FUNCTION trim_log(older_than interval, at_most integer); Type: ACL; Schema: bellwether; Owner: -
+-- Name: FUNCTION trim_log(older_than interval, larger_than bigint); Type: ACL; Schema: bellwether; Owner: -
 
-REVOKE ALL ON FUNCTION bellwether.trim_log(older_than interval, at_most integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION bellwether.trim_log(older_than interval, larger_than bigint) FROM PUBLIC;
 
 -- Name: TABLE stalled_operation; Type: ACL; Schema: bellwether; Owner: -
 

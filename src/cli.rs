@@ -276,6 +276,10 @@ pub struct RelayArgs {
     /// How long events are kept
     #[arg(long, env = "BELLWETHER_KEEP_EVENTS", default_value = "7d", value_parser = duration, value_name = "DURATION")]
     pub keep_events: Duration,
+    /// Bytes of events that are kept at most, with their indexes: the oldest quarter of them gives way early
+    #[arg(long, env = "BELLWETHER_KEEP_EVENTS_BYTES", default_value_t = SchedulerOptions::default().keep_events_bytes,
+        value_parser = clap::value_parser!(u64).range(1_048_576..), value_name = "BYTES")]
+    pub keep_events_bytes: u64,
     /// How long health snapshots are kept
     #[arg(long, env = "BELLWETHER_KEEP_SNAPSHOTS", default_value = "90d", value_parser = duration, value_name = "DURATION")]
     pub keep_snapshots: Duration,
@@ -311,6 +315,7 @@ impl RelayArgs {
             presence_every: self.presence_every,
             relay_dead_after: self.relay_dead_after,
             keep_events: self.keep_events,
+            keep_events_bytes: self.keep_events_bytes,
             keep_snapshots: self.keep_snapshots,
             keep_connections: self.keep_connections,
         }

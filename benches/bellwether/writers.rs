@@ -229,8 +229,8 @@ impl Bytes {
 
 async fn log_size(stage: &Stage) -> Outcome<(f64, f64)> {
     let session = stage.server.session(OURS.database).await?;
-    let size = "SELECT pg_table_size('bellwether.event')::double precision,
-        pg_indexes_size('bellwether.event')::double precision";
+    let size = "SELECT sum(pg_table_size(inhrelid))::double precision, sum(pg_indexes_size(inhrelid))::double precision
+        FROM pg_inherits WHERE inhparent = 'bellwether.event'::regclass";
     let row = session.query_one(size, &[]).await?;
     Ok((row.get(0), row.get(1)))
 }

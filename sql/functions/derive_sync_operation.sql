@@ -1,17 +1,41 @@
 -- What the database derives for a row of sync_operations, whoever writes it: rows are born in any state, and plain
--- UPDATEs by applications that know nothing of us are enough. On the hot path of every progress report: cheap tests
--- first, nothing computed twice, no queries. Nonsense passes through untouched, so that the named rules refuse it in
--- their own words: nothing here may fail on it, not on infinity and not on the greatest numbers either.
+-- UPDATEs by applications that know nothing of us are enough. Nonsense passes through untouched, so that the named rules
+-- refuse it in their own words: nothing here may fail on it, not on infinity and not on the greatest numbers either.
+--
+-- It is on the hot path of every report. PL/pgSQL prepares each expression afresh in each transaction, so a report pays
+-- for how many there are. The commonest report has a short way of its own.
 CREATE OR REPLACE FUNCTION bellwether.derive_sync_operation() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
     present   constant timestamptz := pg_catalog.clock_timestamp();
-    ends      constant boolean := NEW.status IN ('completed', 'failed', 'cancelled');
+    ends      boolean;
     moved     boolean;          -- whether processed_items or total_items did
     elapsed   double precision; -- seconds since processed_items last moved
-    rate      double precision; -- items per second in that time
     remaining double precision; -- seconds to go
 BEGIN
+    -- An operation that runs got further. All that is derived is written, so nothing that a statement gives can stay.
+    IF TG_OP = 'UPDATE' AND NEW.processed_items > OLD.processed_items AND OLD.status = 'in_progress'
+       AND NEW.status = OLD.status AND NEW.id = OLD.id AND NEW.started_at IS NOT NULL THEN
+        NEW.progress := CASE WHEN NEW.progress <> OLD.progress THEN NEW.progress
+                             WHEN NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items
+                                 THEN pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2)
+                             ELSE OLD.progress END;
+        elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, NEW.started_at));
+        NEW.items_per_second := bellwether.smoothed_rate(OLD.items_per_second, NEW.processed_items - OLD.processed_items, elapsed,
+                                                         pg_catalog.date_part('epoch', OLD.progressed_at) - pg_catalog.date_part('epoch', NEW.started_at));
+        remaining := bellwether.seconds_left(NEW.items_per_second, NEW.total_items::double precision - NEW.processed_items, NEW.progress,
+                                             pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', NEW.started_at));
+        -- Beyond ten years it is not known, and must not overflow.
+        NEW.estimated_completion_at :=
+            CASE WHEN remaining > 0 AND remaining < 315360000 THEN present + pg_catalog.make_interval(secs => remaining) END;
+        NEW.progressed_at := present;
+        NEW.updated_at := present;
+        NEW.heartbeat_at := present;
+        NEW.revision := OLD.revision + 1;
+        RETURN NEW;
+    END IF;
+
+    ends := NEW.status IN ('completed', 'failed', 'cancelled');
     IF TG_OP = 'INSERT' THEN
         NEW.revision := (extract(epoch FROM present) * 1000000)::bigint;
         NEW.updated_at := present;
@@ -55,11 +79,11 @@ BEGIN
                 NEW.progress := pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2);
             END IF;
             IF NEW.processed_items > OLD.processed_items AND NOT ends THEN
-                elapsed := extract(epoch FROM present - coalesce(OLD.progressed_at, OLD.started_at, OLD.created_at));
-                IF elapsed > 0 AND (OLD.status = 'in_progress' OR NEW.status = OLD.status) THEN
-                    rate := (NEW.processed_items - OLD.processed_items) / elapsed;
-                    NEW.items_per_second :=
-                        least(coalesce(OLD.items_per_second + (rate - OLD.items_per_second) * elapsed / (elapsed + 10), rate), 1e30);
+                IF OLD.status = 'in_progress' OR NEW.status = OLD.status THEN
+                    elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, OLD.started_at, OLD.created_at));
+                    NEW.items_per_second := bellwether.smoothed_rate(
+                        OLD.items_per_second, NEW.processed_items - OLD.processed_items, elapsed,
+                        pg_catalog.date_part('epoch', OLD.progressed_at) - pg_catalog.date_part('epoch', coalesce(OLD.started_at, OLD.created_at)));
                 END IF;
                 NEW.progressed_at := present;
             END IF;
@@ -77,13 +101,8 @@ BEGIN
             IF NEW.status <> OLD.status AND OLD.started_at IS NOT NULL THEN
                 NEW.progressed_at := present; -- taken up again: the time in between was not work
             END IF;
-            remaining := CASE
-                WHEN NEW.items_per_second > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
-                    (NEW.total_items - NEW.processed_items) / NEW.items_per_second::double precision
-                WHEN NEW.progress BETWEEN 0.01 AND 100 THEN
-                    (extract(epoch FROM present) - extract(epoch FROM NEW.started_at)) * (100 - NEW.progress) / NEW.progress
-            END;
-            -- Beyond ten years it is not known, and must not overflow.
+            remaining := bellwether.seconds_left(NEW.items_per_second, NEW.total_items::double precision - NEW.processed_items, NEW.progress,
+                                                 pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', NEW.started_at));
             NEW.estimated_completion_at :=
                 CASE WHEN remaining > 0 AND remaining < 315360000 THEN present + pg_catalog.make_interval(secs => remaining) END;
         END IF;

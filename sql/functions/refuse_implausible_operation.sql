@@ -1,5 +1,5 @@
--- Rules for columns of sync_operations that are seldom written. They are no CHECK constraints, because those are evaluated
--- by every statement; this trigger fires only where one of its columns is written, for replicated rows too. To an
+-- Rules for columns of sync_operations that are seldom written. They are no CHECK constraints, because those cost every
+-- statement, whatever it changes; this trigger fires only where one of its columns is written, for replicated rows too. To an
 -- application a refusal looks the same: SQLSTATE 23514 with the name of the rule.
 CREATE OR REPLACE FUNCTION bellwether.refuse_implausible_operation() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -27,6 +27,26 @@ BEGIN
         refused := 'owner';
         rule := 'is_at_most_1024_bytes';
         value := pg_catalog.octet_length(NEW.owner) || ' bytes';
+    ELSIF NEW.operation_type = '' THEN
+        refused := 'operation_type';
+        rule := 'is_not_empty';
+        value := '''''';
+    ELSIF pg_catalog.jsonb_typeof(NEW.entities_encountered) <> 'object' THEN
+        refused := 'entities_encountered';
+        rule := 'is_a_json_object';
+        value := pg_catalog.jsonb_typeof(NEW.entities_encountered);
+    ELSIF pg_catalog.jsonb_typeof(NEW.counters) <> 'object' THEN
+        refused := 'counters';
+        rule := 'is_a_json_object';
+        value := pg_catalog.jsonb_typeof(NEW.counters);
+    ELSIF pg_catalog.jsonb_typeof(NEW.metadata) <> 'object' THEN
+        refused := 'metadata';
+        rule := 'is_a_json_object';
+        value := pg_catalog.jsonb_typeof(NEW.metadata);
+    ELSIF pg_catalog.jsonb_typeof(NEW.performance_data) <> 'object' THEN
+        refused := 'performance_data';
+        rule := 'is_a_json_object';
+        value := pg_catalog.jsonb_typeof(NEW.performance_data);
     ELSE
         RETURN NEW;
     END IF;
@@ -36,10 +56,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION bellwether.refuse_implausible_operation() IS
-    'Trigger: refuses instants that are infinite or outside the years 1 to 9999, durations that are negative or above 1e12 seconds, and owners of more than 1024 bytes.';
+    'Trigger: refuses instants that are infinite or outside the years 1 to 9999, durations that are negative or above 1e12 seconds, owners of more than 1024 bytes, empty operation types, and maps that are no JSON objects.';
 
 CREATE OR REPLACE TRIGGER zz_bellwether_refuses_what_cannot_be
-    BEFORE INSERT OR UPDATE OF created_at, started_at, completed_at, duration_seconds, owner ON public.sync_operations
+    BEFORE INSERT OR UPDATE OF created_at, started_at, completed_at, duration_seconds, owner, operation_type,
+        entities_encountered, counters, metadata, performance_data ON public.sync_operations
     FOR EACH ROW EXECUTE FUNCTION bellwether.refuse_implausible_operation();
 ALTER TABLE public.sync_operations ENABLE ALWAYS TRIGGER zz_bellwether_refuses_what_cannot_be;
 COMMENT ON TRIGGER zz_bellwether_refuses_what_cannot_be ON public.sync_operations IS

@@ -13,7 +13,3 @@ COMMENT ON INDEX bellwether.event_is_found_by_entity IS
     'Finds the events of one entity and those of a range of ids. Kept up to date by bellwether.summarize_event_index(), not by the writers.';
 COMMENT ON INDEX bellwether.event_is_found_by_transaction IS
     'Finds what a reader is owed: the events from a transaction id upwards.';
-
-CREATE SEQUENCE bellwether.event_index_refresh AS bigint MINVALUE 0 START 0 CYCLE;
-COMMENT ON SEQUENCE bellwether.event_index_refresh IS
-    'Counts the page ranges of the event log that bellwether.summarize_event_index() has summarised afresh, so that each call goes on where the one before ended.';

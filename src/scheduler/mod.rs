@@ -36,6 +36,8 @@ pub struct SchedulerOptions {
     pub relay_dead_after: Duration,
     /// How long events are kept.
     pub keep_events: Duration,
+    /// How many bytes of them are kept at most, with their indexes.
+    pub keep_events_bytes: u64,
     /// How long health snapshots are kept.
     pub keep_snapshots: Duration,
     /// How long it is kept that a subscriber was connected.
@@ -52,6 +54,7 @@ impl Default for SchedulerOptions {
             presence_every: Duration::from_secs(3),
             relay_dead_after: Duration::from_secs(30),
             keep_events: 7 * DAY,
+            keep_events_bytes: 10 << 30,
             keep_snapshots: 90 * DAY,
             keep_connections: Duration::from_secs(60 * 60),
         }

@@ -1,5 +1,5 @@
-//! What is too old goes, a bounded amount at a time; then the index of what is kept is summarised, which spares writers
-//! from doing it.
+//! What is too old goes: of the event log a whole slot at a time, of the tables a bounded number of rows. Then the index of
+//! the events that are kept is summarised, which spares writers from doing it.
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ const OLD_CONNECTIONS: &str = "DELETE FROM public.connection_status WHERE client
 pub(super) struct Job {
     pool: Pool,
     events: String,
+    events_bytes: i64,
     snapshots: String,
     connections: String,
     /// When the index was last brought up to date.
@@ -36,6 +37,7 @@ impl Job {
         Self {
             pool,
             events: interval(options.keep_events),
+            events_bytes: i64::try_from(options.keep_events_bytes).unwrap_or(i64::MAX),
             snapshots: interval(options.keep_snapshots),
             connections: interval(options.keep_connections),
             summarized: None,
@@ -48,11 +50,14 @@ impl Repeated for Job {
         let client = self.pool.get().await?;
         let trimmed = client
             .query_one(
-                "SELECT bellwether.trim_log($1::text::interval)",
-                &[&self.events],
+                "SELECT bellwether.trim_log($1::text::interval, $2)",
+                &[&self.events, &self.events_bytes],
             )
-            .await?;
-        let trimmed = trimmed.get::<_, i64>(0).unsigned_abs();
+            .await?
+            .get::<_, i64>(0);
+        if trimmed > 0 {
+            tracing::info!(bytes = trimmed, "old events deleted");
+        }
         let snapshots = client.execute(OLD_SNAPSHOTS, &[&self.snapshots]).await?;
         let connections = client
             .execute(OLD_CONNECTIONS, &[&self.connections])
@@ -63,10 +68,10 @@ impl Repeated for Job {
                 .await?;
             self.summarized = Some(Instant::now());
         }
-        if trimmed + snapshots + connections == 0 {
+        if snapshots + connections == 0 {
             return Ok(EVERY);
         }
-        tracing::debug!(events = trimmed, snapshots, connections, "old rows deleted");
+        tracing::debug!(snapshots, connections, "old rows deleted");
         Ok(BETWEEN_BITES)
     }
 }

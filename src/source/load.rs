@@ -15,7 +15,9 @@ use crate::event::{Event, Row, Topic};
 use crate::hub::mirror::Mirror;
 use crate::hub::{Completeness, Origin};
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+/// The lock comes before the snapshot: a snapshot that is older than a truncation would find the slot empty, and the log
+/// not trimmed. While it is held the log is not trimmed; writers do not notice.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; LOCK TABLE bellwether.event IN ACCESS SHARE MODE";
 
 const HEADER: &str =
     "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn(), transaction_timestamp(),

@@ -13,6 +13,7 @@ mod migrate;
 mod outages;
 mod pool;
 mod relay;
+mod retention;
 mod schema_derive;
 mod schema_documentation;
 mod schema_doorbell;

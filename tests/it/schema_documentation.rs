@@ -9,7 +9,7 @@ async fn everything_that_is_ours_has_a_comment() {
     let probe = Probe::new().await;
     let uncommented = "
         WITH ours (schema) AS (VALUES ('public'::regnamespace::oid), ('bellwether'::regnamespace)),
-        relation AS (SELECT oid, relname, relkind FROM pg_class WHERE relnamespace IN (SELECT schema FROM ours) AND relkind IN ('r', 'v', 'm', 'p', 'S')
+        relation AS (SELECT oid, relname, relkind, relispartition FROM pg_class WHERE relnamespace IN (SELECT schema FROM ours) AND relkind IN ('r', 'v', 'm', 'p', 'S')
                      -- The sequence of an identity column belongs to the column.
                      AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'i'))
         SELECT coalesce(string_agg(name, ', ' ORDER BY name), 'none') FROM (
@@ -19,12 +19,13 @@ async fn everything_that_is_ours_has_a_comment() {
             UNION ALL
             SELECT 'column ' || attrelid::regclass || '.' || attname FROM pg_attribute JOIN relation ON attrelid = oid
             WHERE relkind <> 'S' AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL
+              AND NOT relispartition -- described with the table that it is a part of, like its triggers
             UNION ALL
             SELECT 'function ' || oid::regprocedure FROM pg_proc
             WHERE pronamespace IN (SELECT schema FROM ours) AND obj_description(oid, 'pg_proc') IS NULL
             UNION ALL
             SELECT 'trigger ' || tgname || ' on ' || tgrelid::regclass FROM pg_trigger JOIN relation ON tgrelid = relation.oid
-            WHERE NOT tgisinternal AND obj_description(pg_trigger.oid, 'pg_trigger') IS NULL
+            WHERE NOT tgisinternal AND tgparentid = 0 AND obj_description(pg_trigger.oid, 'pg_trigger') IS NULL
         ) AS uncommented (name)";
     assert_eq!(probe.text(uncommented).await, "none");
 }

@@ -20,16 +20,17 @@ const FIRST_WINDOW: i64 = 10_000;
 /// How much larger each window is than the one before.
 const GROWTH: i64 = 64;
 
-/// The few events must be found by the index whatever the planner knows of a log that grows all the time.
-const BY_INDEX: &str = "SET LOCAL enable_seqscan = off";
+/// The few events must be found by the index whatever the planner knows of a log that grows all the time. The lock comes
+/// before the snapshot: one that is older than a truncation would find a slot empty, and the log not trimmed.
+const BEFORE: &str =
+    "SET LOCAL enable_seqscan = off; LOCK TABLE bellwether.event IN ACCESS SHARE MODE";
 
-/// Where the log begins and ends, and whether the operation is known apart from its events. The oldest event is found
-/// by its transaction, past the dead entries of the index that trimming leaves behind.
+/// Where the log begins and ends, and whether the operation is known apart from its events.
 const BOUNDS: &str = "SELECT
         log.trimmed_through > '0'::xid8,
-        coalesce((SELECT at FROM bellwether.event WHERE xid > log.trimmed_through ORDER BY xid LIMIT 1), transaction_timestamp()),
-        (SELECT id FROM bellwether.event WHERE xid > log.trimmed_through ORDER BY xid LIMIT 1),
-        pg_sequence_last_value(pg_get_serial_sequence('bellwether.event', 'id')::regclass),
+        coalesce((SELECT at FROM bellwether.event ORDER BY xid LIMIT 1), transaction_timestamp()),
+        (SELECT id FROM bellwether.event ORDER BY xid LIMIT 1),
+        pg_sequence_last_value('bellwether.event_id'),
         EXISTS (SELECT FROM public.sync_operations WHERE id = $1)
     FROM bellwether.log";
 
@@ -61,7 +62,7 @@ pub(crate) async fn history(
     limit: usize,
 ) -> Result<History, ReadError> {
     session::read(pool, async |transaction| {
-        transaction.batch_execute(BY_INDEX).await?;
+        transaction.batch_execute(BEFORE).await?;
         let bounds = transaction
             .query_typed_one(BOUNDS, &[(&operation, Type::UUID)])
             .await?;

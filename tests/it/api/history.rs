@@ -90,7 +90,7 @@ async fn a_history_is_found_wherever_in_a_long_log_it_lies() {
         .iter()
         .zip([1, 2, 3, 20_000, 20_010, 7_000_000, 7_000_001])
     {
-        let from = format!("ALTER TABLE bellwether.event ALTER COLUMN id RESTART WITH {ids_from}");
+        let from = format!("ALTER SEQUENCE bellwether.event_id RESTART WITH {ids_from}");
         execute(&client, &from).await;
         execute(&client, step).await;
     }
@@ -119,14 +119,23 @@ async fn an_operation_that_is_gone_still_has_its_history() {
 
 #[tokio::test]
 async fn a_trimmed_log_says_from_when_on_it_is_complete() {
-    let (database, api) = worked().await;
+    let database = TestDatabase::new().await;
     let client = database.client().await;
+    let [created, created_too, then @ ..] = WORK;
+    execute(&client, created).await;
+    execute(&client, created_too).await;
     execute(
         &client,
-        "UPDATE bellwether.event SET at = at - interval '2 hours' WHERE type = 'operation.created'",
+        "UPDATE bellwether.event SET at = at - interval '2 hours'",
     )
     .await;
+    // Moves the writers on to the next slot.
+    value(&client, "SELECT bellwether.trim_log('1 hour')").await;
+    for step in then {
+        execute(&client, step).await;
+    }
     trim(&client).await;
+    let api = Api::of(&database, 2).await;
     let history = api.get(&format!("operations/{}/events", id(1))).await;
     assert_eq!(
         column_of(&history["events"], "type")[0],
@@ -148,6 +157,7 @@ async fn a_trimmed_log_says_from_when_on_it_is_complete() {
         "UPDATE bellwether.event SET at = at - interval '2 hours'",
     )
     .await;
+    value(&client, "SELECT bellwether.trim_log('1 hour')").await;
     trim(&client).await;
     let history = api.get(&format!("operations/{}/events", id(1))).await;
     assert_eq!(

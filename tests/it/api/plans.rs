@@ -70,8 +70,8 @@ async fn every_request_that_should_be_cheap_is_found_by_an_index() {
         (&*single, "sync_operations_pkey"),
         (&*single, "sync_operation_errors_of_an_operation"),
         (&*errors, "sync_operation_errors_of_an_operation"),
-        (&*events, "event_is_found_by_entity"),
-        (&*events, "event_is_found_by_transaction"),
+        (&*events, "event_0_entity_id_idx"),
+        (&*events, "event_0_xid_idx"),
         ("connections", "connection_status_pkey"),
         ("snapshots", "sync_status_snapshots_newest_first"),
         (
