@@ -754,6 +754,33 @@ $$;
 
 COMMENT ON FUNCTION bellwether.refuse_negative_items() IS 'Trigger: refuses a negative total_items, failed_items, inserted_items, updated_items, deleted_items, kept_items or skipped_items.';
 
+-- Name: refuse_unknown_status(); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.refuse_unknown_status() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NEW.status NOT IN ('pending', 'in_progress', 'paused', 'completed', 'failed', 'cancelled') THEN
+        RAISE EXCEPTION 'column "status" of "sync_operations" violates the rule "sync_operations_status_is_a_known_status" (%)', NEW.status
+            USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = 'sync_operations', COLUMN = 'status',
+                  CONSTRAINT = 'sync_operations_status_is_a_known_status',
+                  HINT = 'pending, in_progress, paused, completed, failed or cancelled';
+    END IF;
+    -- What derives has set it for an operation that ended.
+    IF NEW.completed_at IS NOT NULL AND NEW.status IN ('pending', 'in_progress', 'paused') THEN
+        RAISE EXCEPTION 'column "completed_at" of "sync_operations" violates the rule "sync_operations_completed_at_is_set_only_when_finished" (%, %)',
+            NEW.status, NEW.completed_at
+            USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = 'sync_operations', COLUMN = 'completed_at',
+                  CONSTRAINT = 'sync_operations_completed_at_is_set_only_when_finished';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+-- Name: FUNCTION refuse_unknown_status(); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.refuse_unknown_status() IS 'Trigger: refuses a status other than pending, in_progress, paused, completed, failed and cancelled, and an instant of completion for an operation that has not ended.';
+
 -- Name: ring(); Type: FUNCTION; Schema: bellwether; Owner: -
 
 CREATE FUNCTION bellwether.ring() RETURNS void
@@ -939,15 +966,9 @@ CREATE TABLE public.sync_operations (
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
     performance_data jsonb DEFAULT '{}'::jsonb NOT NULL,
     revision bigint DEFAULT 1 NOT NULL,
-    CONSTRAINT sync_operations_completed_at_is_set_only_when_finished CHECK (
-CASE
-    WHEN (completed_at IS NULL) THEN (status <> ALL (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text]))
-    ELSE (status <> ALL (ARRAY['pending'::text, 'in_progress'::text, 'paused'::text]))
-END),
     CONSTRAINT sync_operations_processed_items_is_not_above_total_items CHECK ((processed_items <= total_items)),
     CONSTRAINT sync_operations_processed_items_is_not_negative CHECK ((processed_items >= 0)),
-    CONSTRAINT sync_operations_progress_is_between_0_and_100 CHECK (((progress >= (0)::numeric) AND (progress <= (100)::numeric))),
-    CONSTRAINT sync_operations_status_is_a_known_status CHECK ((status = ANY (ARRAY['pending'::text, 'in_progress'::text, 'paused'::text, 'completed'::text, 'failed'::text, 'cancelled'::text])))
+    CONSTRAINT sync_operations_progress_is_between_0_and_100 CHECK (((progress >= (0)::numeric) AND (progress <= (100)::numeric)))
 )
 WITH (fillfactor='85');
 
@@ -2496,6 +2517,16 @@ ALTER TABLE public.sync_operations ENABLE ALWAYS TRIGGER zz_bellwether_refuses_n
 -- Name: TRIGGER zz_bellwether_refuses_negative_items ON sync_operations; Type: COMMENT; Schema: public; Owner: -
 
 COMMENT ON TRIGGER zz_bellwether_refuses_negative_items ON public.sync_operations IS 'Fires after what derives, for replicated rows too.';
+
+-- Name: sync_operations zz_bellwether_refuses_unknown_status; Type: TRIGGER; Schema: public; Owner: -
+
+CREATE TRIGGER zz_bellwether_refuses_unknown_status BEFORE INSERT OR UPDATE OF status, completed_at ON public.sync_operations FOR EACH ROW EXECUTE FUNCTION bellwether.refuse_unknown_status();
+
+ALTER TABLE public.sync_operations ENABLE ALWAYS TRIGGER zz_bellwether_refuses_unknown_status;
+
+-- Name: TRIGGER zz_bellwether_refuses_unknown_status ON sync_operations; Type: COMMENT; Schema: public; Owner: -
+
+COMMENT ON TRIGGER zz_bellwether_refuses_unknown_status ON public.sync_operations IS 'Fires after what derives, for replicated rows too.';
 
 -- Name: sync_operations zz_bellwether_refuses_what_cannot_be; Type: TRIGGER; Schema: public; Owner: -
 

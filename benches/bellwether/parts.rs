@@ -2,7 +2,7 @@
 //! whole with a relay that reads.
 
 use super::Outcome;
-use super::arms::{Arm, DERIVED, OURS, PLAIN, SILENT, Stage, UNHEARD, UNINDEXED, UNREAD};
+use super::arms::{Arm, BARE, DERIVED, OURS, PLAIN, SILENT, Stage, UNHEARD, UNINDEXED, UNREAD};
 use super::numbers::{median, range};
 use super::pgbench::Plan;
 use super::probes::settle;
@@ -10,7 +10,9 @@ use super::settings::Settings;
 use super::table::{Table, cell, range_cell};
 use super::writers::{Receivers, warm_up};
 
-const ARMS: [Arm; 7] = [PLAIN, DERIVED, UNINDEXED, UNREAD, UNHEARD, SILENT, OURS];
+const ARMS: [Arm; 8] = [
+    PLAIN, BARE, DERIVED, UNINDEXED, UNREAD, UNHEARD, SILENT, OURS,
+];
 
 /// Measures and prints, with one client and with the most of the settings, commits as they are.
 pub(crate) async fn measure(stage: &Stage, settings: &Settings) -> Outcome<()> {

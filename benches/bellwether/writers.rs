@@ -1,7 +1,7 @@
 //! What single-row writers pay: transactions a second with and without triggers, and bytes a change.
 
 use super::Outcome;
-use super::arms::{Arm, LOUD, NAIVE, OURS, PLAIN, SILENT, Stage};
+use super::arms::{Arm, BARE, LOUD, NAIVE, OURS, PLAIN, SILENT, Stage};
 use super::numbers::{Percentiles, median, range};
 use super::pgbench::Plan;
 use super::probes::settle;
@@ -9,7 +9,7 @@ use super::receiver::Receiver;
 use super::settings::Settings;
 use super::table::{Table, cell, range_cell};
 
-const ARMS: [Arm; 5] = [PLAIN, OURS, LOUD, SILENT, NAIVE];
+const ARMS: [Arm; 6] = [PLAIN, BARE, OURS, LOUD, SILENT, NAIVE];
 /// Seconds of writing before the first round of each arm, for the caches and for the images of whole pages that follow
 /// a checkpoint.
 const WARM_UP: u32 = 2;
@@ -154,7 +154,7 @@ fn row(clients: u32, arm: Arm, own: &[Round], plain: &[Round], naive: &[Round]) 
     let ages = Percentiles::median(&ages);
     let received: usize = own.iter().map(|round| round.received).sum();
     let written: f64 = own.iter().map(|round| round.transactions).sum();
-    let is_received = arm.database != PLAIN.database;
+    let is_received = ![PLAIN.database, BARE.database].contains(&arm.database);
     let is_relayed = arm.database == OURS.database;
     vec![
         format!("{clients}: {}", arm.name),

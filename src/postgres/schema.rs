@@ -65,6 +65,7 @@ pub const FUNCTIONS: &[Function] = &[
     function!("derive_sync_operation"),
     function!("derive_replicated_sync_operation"),
     function!("refuse_implausible_operation"),
+    function!("refuse_unknown_status"),
     function!("refuse_negative_items"),
     function!("derive_connection_status"),
     function!("row_in_utc"),
