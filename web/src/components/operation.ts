@@ -53,7 +53,8 @@ export const operationStyles = css`
 
 /** The progress of one operation as a block of lines whose places stay the same while numbers change. */
 export function operationBlock(row: Operation, offset: number, title?: TemplateResult): TemplateResult {
-  const detail = row.current_item ?? row.message ?? "";
+  // What it is at while it runs, what it said in the end.
+  const detail = (isActive(row.status) ? (row.current_item ?? row.message) : (row.message ?? row.current_item)) ?? "";
   return html`<div class="operation">
     <div class="top">
       <span class="name clip">${title ?? words(row.operation_type)}</span>

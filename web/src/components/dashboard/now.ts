@@ -70,6 +70,17 @@ export class NowPage extends DashboardPage {
         color: var(--_muted);
         font-size: 13px;
       }
+      .recent td .owner {
+        display: none;
+      }
+      @media (max-width: 1060px) {
+        .recent :is(th, td).owner {
+          display: none;
+        }
+        .recent td .owner {
+          display: block;
+        }
+      }
       @media (max-width: 1000px) {
         .tiles {
           grid-template-columns: repeat(3, minmax(0, 1fr));
@@ -79,8 +90,7 @@ export class NowPage extends DashboardPage {
         .tiles {
           grid-template-columns: repeat(2, minmax(0, 1fr));
         }
-        .recent :is(th, td):nth-child(4),
-        .recent :is(th, td):nth-child(3) {
+        .recent :is(th, td):is(.said, .took) {
           display: none;
         }
         .recent td:first-child {
@@ -112,7 +122,7 @@ export class NowPage extends DashboardPage {
       </section>
       <section class="card recent" aria-labelledby="recent">
         <header>
-          <h2 id="recent">Just ended</h2>
+          <h2 id="recent">Recently ended</h2>
           <a href="${this.base}history">All operations</a>
         </header>
         ${ready ? this.#recent(ended.slice(0, RECENT)) : skeletonRows(4)}
@@ -179,18 +189,19 @@ export class NowPage extends DashboardPage {
     const offset = this.#connection().clockOffsetMs;
     return html`<table>
       <thead>
-        <tr><th>Operation</th><th>Status</th><th>Said</th><th class="num">Took</th><th class="num">Ended</th></tr>
+        <tr><th>Operation</th><th class="owner">Owner</th><th>Status</th><th class="said">Message</th><th class="num took">Took</th><th class="num">Ended</th></tr>
       </thead>
       <tbody>
         ${ended.map(
           (row) => html`<tr>
             <td>
               <div class="clip"><a href="${this.base}operations/${encodeURIComponent(row.id)}">${words(row.operation_type)}</a></div>
-              <div class="muted clip">${row.owner ?? ""}</div>
+              <div class="owner muted clip">${row.owner ?? ""}</div>
             </td>
+            <td class="owner"><div class="muted clip">${row.owner ?? ""}</div></td>
             <td>${chip(lookOfOperation(row))}</td>
             <td class="said"><div class="clip" title=${(row.error ?? row.message) || nothing}>${row.error ?? row.message ?? ""}</div></td>
-            <td class="num">${duration(row.duration_seconds)}</td>
+            <td class="num took">${duration(row.duration_seconds)}</td>
             <td class="num"><bellwether-time mode="ago" .at=${row.completed_at} .offset=${offset}></bellwether-time></td>
           </tr>`,
         )}
