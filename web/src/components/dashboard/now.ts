@@ -56,6 +56,12 @@ export class NowPage extends DashboardPage {
         color: var(--_muted);
         min-height: 1.45em;
       }
+      [aria-labelledby="active"] > header {
+        flex-wrap: nowrap;
+      }
+      [aria-labelledby="active"] h2 {
+        white-space: nowrap;
+      }
       .basis {
         font-size: 12.5px;
       }
@@ -115,7 +121,7 @@ export class NowPage extends DashboardPage {
       <section class="card" aria-labelledby="active">
         <header>
           <h2 id="active">Active operations</h2>
-          <span class="muted">${ready ? summary(active) : ""}</span>
+          <span class="muted clip">${ready ? summary(active) : ""}</span>
         </header>
         ${this.#active(ready, active)}
         ${state && !state.complete ? html`<p class="note">There are more than the relay keeps at hand; the history has them all.</p>` : nothing}
@@ -142,7 +148,7 @@ export class NowPage extends DashboardPage {
       </a>
       <div class="tile">
         <span class="term">Active</span><b>${count(active?.length)}</b>
-        <small>${count(running)} running</small>
+        <small>${active ? `${count(running)} running` : ""}</small>
       </div>
       <div class="tile" data-tone=${stalled > 0 ? "warn" : nothing}>
         <span class="term">Stalled</span><b>${active ? count(stalled) : "–"}</b>
@@ -174,7 +180,9 @@ export class NowPage extends DashboardPage {
   #active(ready: boolean, active: readonly Operation[]) {
     if (!ready) return skeletonRows(5);
     if (active.length === 0) {
-      return emptiness("inbox", "Nothing is running", "An operation appears here the moment its row is written.");
+      return this.#connection().staleSince === null
+        ? emptiness("inbox", "Nothing is running", "An operation appears here the moment its row is written.")
+        : emptiness("inbox", "Nothing was running", "Since then nothing is known.");
     }
     return html`<bellwether-active-list
       .rows=${active}
