@@ -12,7 +12,11 @@ fn main() {
     }
     // A path that does not exist would count as changed each time: until there is a dashboard, watch where it comes to be.
     let dist = Path::new("web/dist");
-    let watched = if dist.exists() { dist } else { Path::new("web") };
+    let watched = if dist.exists() {
+        dist
+    } else {
+        Path::new("web")
+    };
     if watched.exists() {
         println!("cargo::rerun-if-changed={}", watched.display());
     }

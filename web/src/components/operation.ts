@@ -4,6 +4,7 @@ import { fetchOperation } from "./api.js";
 import { define, RelayElement } from "./element.js";
 import { count, lookOfOperation, percent, words } from "./format.js";
 import { bar, chip, counts, isMeasured, items, remaining, speed } from "./progress.js";
+import { styled } from "./styled.js";
 import { parts, theme } from "./theme.js";
 import "./time.js";
 
@@ -41,6 +42,8 @@ export const operationStyles = css`
     color: var(--_muted);
   }
   .counts b {
+    display: inline-block;
+    text-align: end;
     color: var(--_text);
     font-weight: 600;
   }
@@ -65,12 +68,19 @@ export function operationBlock(row: Operation, offset: number, title?: TemplateR
       <span class="clip" title=${detail || nothing}>${detail}</span>
       <span class="num">${remaining(row, offset)}</span>
     </div>
-    <div class="counts">
-      ${items(row) ? html`<span>${items(row)}</span>` : nothing}
-      ${counts(row).map(({ name, value }) => html`<span><b>${count(value)}</b> ${name}</span>`)}
-      ${speed(row) ? html`<span>${speed(row)}</span>` : nothing}
-    </div>
+    ${numbers(row)}
     ${row.status === "failed" ? html`<p class="error">${row.error ?? "It failed without saying why."}</p>` : nothing}
+  </div>`;
+}
+
+/** What has been done so far; each number has the room that it may come to need, so that those behind it stay put. */
+function numbers(row: Operation): TemplateResult {
+  const digits = count(row.total_items ?? row.processed_items).length;
+  const wide = (characters: number) => styled({ "min-inline-size": `${characters}ch` });
+  return html`<div class="counts">
+    ${items(row) ? html`<span ${wide(row.total_items === null ? digits + 6 : 2 * digits + 3)}>${items(row)}</span>` : nothing}
+    ${speed(row) ? html`<span ${wide(7)}>${speed(row)}</span>` : nothing}
+    ${counts(row).map(({ name, value }) => html`<span><b ${wide(digits)}>${count(value)}</b> ${name}</span>`)}
   </div>`;
 }
 

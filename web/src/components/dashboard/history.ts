@@ -27,7 +27,7 @@ const PERIODS = [
   ["24h", "Last 24 hours"],
   ["7d", "Last 7 days"],
   ["30d", "Last 30 days"],
-  [OWN_PERIOD, "From … until …"],
+  [OWN_PERIOD, "Custom period"],
 ] as const;
 const PERIOD_MS: Readonly<Record<string, number>> = {
   "1h": 3_600_000,

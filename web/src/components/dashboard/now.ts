@@ -72,7 +72,7 @@ export class NowPage extends DashboardPage {
       .recent a:hover {
         text-decoration: underline;
       }
-      .recent .said {
+      .recent td.said {
         color: var(--_muted);
         font-size: 13px;
       }
@@ -188,6 +188,7 @@ export class NowPage extends DashboardPage {
       .rows=${active}
       .base=${this.base}
       .offset=${this.#connection().clockOffsetMs}
+      .old=${this.#connection().staleSince !== null}
     ></bellwether-active-list>`;
   }
 

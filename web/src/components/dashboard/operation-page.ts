@@ -357,7 +357,7 @@ export class OperationPage extends DashboardPage {
   #event(event: SyncEvent, offset: number) {
     return html`<li>
       <bellwether-time mode="precise" .at=${event.at} .offset=${offset}></bellwether-time>
-      <span><b>${happening(event)}</b> <span class="muted">${tell(event)}</span></span>
+      <span class=${event.type === "operation.progress" ? "clip" : ""}><b>${happening(event)}</b> <span class="muted">${tell(event)}</span></span>
     </li>`;
   }
 }
