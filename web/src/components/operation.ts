@@ -84,10 +84,13 @@ function numbers(row: Operation): TemplateResult {
   </div>`;
 }
 
+/** How long an operation that completed stays, in seconds. */
+const LINGER_SECONDS = 10;
+
 /**
- * `<bellwether-operation operation-id="…">`: the progress of one operation. A completed one stays for a moment
- * (`linger` seconds, by default until the page goes), a failed one stays with its error. Fires `complete` and `error`
- * with the operation as `detail`.
+ * `<bellwether-operation operation-id="…">`: the progress of one operation. One that completes or is cancelled before the
+ * reader's eyes stays for a moment (`linger` seconds), a failed one stays with its error, and so does one that had ended
+ * before. Fires `complete`, `error` and `cancel` with the operation as `detail`.
  */
 export class OperationProgress extends RelayElement {
   static override properties = {
@@ -97,7 +100,7 @@ export class OperationProgress extends RelayElement {
     gone: { state: true },
   };
   declare operationId: string | undefined;
-  declare linger: number | undefined;
+  declare linger: number;
   /** The row by the read API, where it ended too long ago for the live view. */
   declare fetched: Operation | "missing" | undefined;
   declare gone: boolean;
@@ -124,10 +127,17 @@ export class OperationProgress extends RelayElement {
     `,
   ];
   #told: string | undefined;
+  /** It was seen while it went on. */
+  #wasActive = false;
   readonly #connection = this.followConnection();
   readonly #view = this.follow(() =>
     this.operationId ? { topics: ["operations", "errors"], operation_id: [this.operationId] } : null,
   );
+
+  constructor() {
+    super();
+    this.linger = LINGER_SECONDS;
+  }
 
   protected override willUpdate(changed: Map<PropertyKey, unknown>): void {
     super.willUpdate(changed as never);
@@ -135,11 +145,13 @@ export class OperationProgress extends RelayElement {
       this.fetched = undefined;
       this.gone = false;
       this.#told = undefined;
+      this.#wasActive = false;
       this.reconnect();
     }
     const state = this.#view.state;
     const row = this.#row();
     if (state?.ready && !row && this.operationId && this.fetched === undefined) void this.#fetch(this.operationId);
+    if (row && isActive(row.status)) this.#wasActive = true;
     if (row && !isActive(row.status) && this.#told !== row.id) this.#ended(row);
   }
 
@@ -158,11 +170,11 @@ export class OperationProgress extends RelayElement {
     this.#told = row.id;
     const name = row.status === "completed" ? "complete" : row.status === "failed" ? "error" : "cancel";
     this.dispatchEvent(new CustomEvent(name, { detail: row, bubbles: true, composed: true }));
-    if (row.status !== "failed" && this.linger !== undefined) {
-      setTimeout(() => {
-        this.gone = true;
-      }, this.linger * 1000);
-    }
+    if (row.status === "failed" || !this.#wasActive || !Number.isFinite(this.linger)) return;
+    setTimeout(() => {
+      // Unless another operation is shown by now.
+      if (this.#told === row.id) this.gone = true;
+    }, this.linger * 1000);
   }
 
   protected override render(): unknown {
