@@ -1,8 +1,16 @@
 # The relay alone: PostgreSQL runs elsewhere. See docker-compose.yml for both together.
 
+FROM node:22-slim AS dashboard
+WORKDIR /web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY web .
+RUN npm run build
+
 FROM rust:1-slim-bookworm AS build
 WORKDIR /build
 COPY . .
+COPY --from=dashboard /web/dist web/dist
 RUN cargo build --release --locked --bin bellwether
 
 FROM debian:bookworm-slim

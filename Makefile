@@ -1,18 +1,20 @@
 # What there is to do here. Each target says in one line what it is for; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-matrix bench lint fmt doc
+.PHONY: help run test test-matrix bench lint screenshots fmt doc
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: ## the demo: an embedded PostgreSQL, the relay, made-up jobs, the dashboard
 	@scripts/ensure-postgres
+	@scripts/build-dashboard
 	cargo run -- demo
 
-test: ## all tests, on a PostgreSQL of their own
+test: ## all tests, on a PostgreSQL of their own, the dashboard in a browser
 	@scripts/ensure-postgres
 	scripts/run-tests
+	scripts/test-web
 
 test-matrix: ## all tests, on PostgreSQL 16, 17 and 18 too
 	scripts/test-matrix
@@ -26,6 +28,11 @@ lint: ## formatting, clippy, documentation, licences; warnings are errors
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --no-deps --document-private-items
 	scripts/check-dependencies
+	scripts/check-web
+
+screenshots: ## the pictures of the README, anew
+	@scripts/ensure-postgres
+	scripts/make-screenshots
 
 fmt: ## put the code into shape
 	cargo fmt

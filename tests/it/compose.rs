@@ -100,3 +100,22 @@ fn the_image_runs_the_relay_as_an_ordinary_user() {
     assert_eq!(last("ENTRYPOINT "), Some(r#"["bellwether"]"#));
     assert_eq!(last("CMD "), Some(r#"["serve"]"#));
 }
+
+#[test]
+fn the_image_is_built_with_the_dashboard_of_this_very_tree() {
+    let dockerfile = read("Dockerfile");
+    let place = |line: &str| {
+        let found = dockerfile.find(line);
+        found.unwrap_or_else(|| panic!("{line}"))
+    };
+    let (copied, built) = (
+        place("\nCOPY --from=dashboard /web/dist web/dist\n"),
+        place("\nRUN cargo build --release"),
+    );
+    assert!(copied < built);
+    let ignored = read(".dockerignore");
+    assert!(
+        ignored.lines().any(|line| line == "web/dist"),
+        "not one that lies about"
+    );
+}

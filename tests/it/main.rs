@@ -6,6 +6,7 @@ mod api;
 mod architecture;
 mod compose;
 mod embedded;
+mod example_curl;
 mod example_tools;
 mod examples;
 mod lease;

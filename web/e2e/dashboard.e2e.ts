@@ -124,6 +124,47 @@ test("the history is searched, filtered and paged, and each state of it has a UR
   await page.getByText("Nothing matches").waitFor();
 });
 
+test("the history is narrowed to a period of one's own, in the reader's time, by a URL that is shared in any other", async () => {
+  const { page } = watched;
+  stage.sql(`INSERT INTO sync_operations (operation_type, status, created_at)
+             SELECT 'day_' || n, 'completed', timestamptz '2026-03-10 12:00Z' + n * interval '1 day' FROM generate_series(0, 5) n`);
+  await page.goto(`${stage.url}/history`);
+  const rows = page.locator("tbody tr");
+  await expect.poll(() => rows.count()).toBe(6);
+  await page.getByLabel("Created").selectOption("Custom period");
+  await page.getByLabel("From").fill(await local(page, "2026-03-11T12:00:00Z"));
+  await expect.poll(() => rows.count()).toBe(5);
+  await page.getByLabel("Until").fill(await local(page, "2026-03-13T12:00:00Z"));
+  await expect.poll(() => rows.count()).toBe(2);
+  await page.getByRole("link", { name: "Day 1" }).waitFor();
+  const query = new URL(page.url()).searchParams;
+  expect([query.get("created_after"), query.get("created_before")]).toEqual([
+    "2026-03-11T12:00:00.000Z",
+    "2026-03-13T12:00:00.000Z",
+  ]);
+  const elsewhere = await open(browser, page.url(), { timezoneId: "Asia/Kathmandu" });
+  await expect.poll(() => elsewhere.page.locator("tbody tr").count()).toBe(2);
+  expect(await elsewhere.page.getByLabel("From").inputValue()).toBe("2026-03-11T17:45");
+  await elsewhere.page.context().close();
+  await page.getByLabel("Created").selectOption("Any time");
+  await expect.poll(() => rows.count()).toBe(6);
+});
+
+test("the history is sorted by what its columns say", async () => {
+  const { page } = watched;
+  stage.sql(`INSERT INTO sync_operations (operation_type, status, created_at, started_at, completed_at)
+             SELECT 'took_' || n, 'completed', at - n * interval '1 hour', at - n * interval '1 hour', at - (10 - n) * interval '1 minute'
+             FROM generate_series(1, 3) n, (SELECT clock_timestamp() AS at) AS t`);
+  await page.goto(`${stage.url}/history`);
+  const names = () => page.locator("tbody tr td:first-child a").allTextContents();
+  await expect.poll(names).toEqual(["Took 1", "Took 2", "Took 3"]);
+  await page.getByRole("button", { name: "Ended" }).click();
+  await expect.poll(names).toEqual(["Took 3", "Took 2", "Took 1"]);
+  await page.getByRole("button", { name: "Ended" }).click();
+  await expect.poll(names).toEqual(["Took 1", "Took 2", "Took 3"]);
+  expect(new URL(page.url()).search).toBe("?sort=completed_at");
+});
+
 test("the export is exactly what is filtered", async () => {
   const { page } = watched;
   stage.sql(
@@ -174,6 +215,64 @@ test("an operation's page follows it: progress, timeline, deletion", async () =>
     .waitFor();
 });
 
+test("hundreds of reports do not hide what else happened", async () => {
+  const { page } = watched;
+  const id = begin("upload");
+  for (let item = 1; item <= 30; item += 1) {
+    stage.sql(`UPDATE sync_operations SET processed_items = ${item} WHERE id = '${id}'`);
+  }
+  await page.goto(`${stage.url}/operations/${id}`);
+  const timeline = page.getByRole("list", { name: "Timeline" });
+  await timeline.getByText("30 items").waitFor();
+  await timeline.getByText("Created").waitFor();
+  expect(await timeline.getByRole("listitem").count()).toBe(3);
+  await timeline.getByRole("button", { name: "Show 29 earlier reports" }).click();
+  await timeline.getByText("17 items").waitFor();
+  stage.sql(`UPDATE sync_operations SET processed_items = 31 WHERE id = '${id}'`);
+  await timeline.getByText("31 items").waitFor();
+  await timeline.getByRole("button", { name: "Hide 30 earlier reports" }).click();
+  await timeline.getByText("17 items").waitFor({ state: "detached" });
+});
+
+test.each([360, 1440])("at %i px nothing moves while numbers change", async (width) => {
+  const { page } = watched;
+  await page.setViewportSize({ width, height: 900 });
+  for (const type of ["upload", "full_sync", "journal_entries"]) begin(type);
+  const id = begin("webhook");
+  for (const path of ["/", `/operations/${id}`]) {
+    // More reports than the timeline shows singly, so that further ones do not lengthen it.
+    for (let items = 1; items <= 6; items += 1) {
+      stage.sql(`UPDATE sync_operations SET processed_items = ${items}, inserted_items = ${items}, kept_items = 1`);
+    }
+    await page.goto(stage.url + path);
+    await page.getByText("6 of 100").first().waitFor();
+    if (path !== "/") await page.getByRole("button", { name: /earlier reports/ }).waitFor();
+    await page.evaluate(() => {
+      const moved: string[] = [];
+      type Source = { previousRect: DOMRectReadOnly; currentRect: DOMRectReadOnly };
+      new PerformanceObserver((list) => {
+        const entries = list.getEntries() as (PerformanceEntry & { sources: Source[] })[];
+        for (const { previousRect: before, currentRect: now } of entries.flatMap(({ sources }) => sources)) {
+          // A number that is set flush right begins elsewhere when it grows, and stays in its place all the same.
+          const sideways = Math.abs(before.left - now.left) > 1 && Math.abs(before.right - now.right) > 1;
+          if (sideways || before.y !== now.y || before.height !== now.height) {
+            moved.push(`${JSON.stringify(before)} -> ${JSON.stringify(now)}`);
+          }
+        }
+      }).observe({ type: "layout-shift" });
+      Object.assign(window, { moved });
+    });
+    for (const items of [7, 23, 58, 99]) {
+      stage.sql(
+        `UPDATE sync_operations SET processed_items = ${items}, inserted_items = ${items}, kept_items = 1, current_item = repeat('item-${items}/', ${items})`,
+      );
+      await page.getByText(`${items} of 100`).first().waitFor();
+    }
+    const moved = await page.evaluate(() => (window as unknown as { moved: string[] }).moved);
+    expect({ path, moved }).toEqual({ path, moved: [] });
+  }
+});
+
 test("an operation that is not there is told to be so", async () => {
   for (const id of ["00000000-0000-4000-8000-000000000000", "nonsense"]) {
     await watched.page.goto(`${stage.url}/operations/${id}`);
@@ -195,6 +294,33 @@ test("health shows the score with what made it so, and its trend", async () => {
   await page.getByRole("row").filter({ hasText: "Upload" }).getByText("96.0 %").waitFor();
   await page.getByRole("link", { name: "7 days" }).click();
   expect(new URL(page.url()).search).toBe("?range=7d");
+});
+
+test("a gap in the snapshots is a gap in the trend, over each of the ranges", async () => {
+  const { page } = watched;
+  stage.sql("DELETE FROM sync_status_snapshots");
+  stage.sql(`INSERT INTO sync_status_snapshots (kind, period_start, taken_at, window_seconds, status, score, error_rate_percent, success_rate_percent,
+               completed_operations, failed_operations, cancelled_operations, pending_operations, running_operations, paused_operations,
+               stalled_operations, peak_concurrency, processed_items, failed_items, connected_clients, lost_connections, reconnect_attempts)
+             SELECT 'scheduled', at, at, 900, 'healthy', 99, 1, 99, 99, 1, 0, 0, 3, 0, 0, 4, 100, 1, 2, 0, 0
+             FROM generate_series(1, 28) n, LATERAL (SELECT date_trunc('minute', clock_timestamp()) - n * interval '2 minutes' AS at) AS t
+             WHERE n NOT BETWEEN 10 AND 18`);
+  for (const range of ["1h", "24h", "7d", "30d"]) {
+    await page.goto(`${stage.url}/health?range=${range}`);
+    for (const name of ["Error rate", "Score", "Throughput", "Active operations"]) {
+      await page.getByRole("img", { name: new RegExp(`^${name}.*, 1 gap$`) }).waitFor();
+    }
+    await page.getByText("One gap: no snapshot was taken then").waitFor();
+  }
+  // What is drawn has a hole too: no line where nothing is known.
+  await page.goto(`${stage.url}/health?range=1h`);
+  const chart = page.locator("bellwether-chart").filter({ hasText: "Active operations" });
+  await chart.locator("canvas").waitFor();
+  const lit = await chart.evaluate((element) => {
+    const { values } = element as unknown as { values: (number | null)[] };
+    return values.filter((value) => value === null).length;
+  });
+  expect(lit).toBe(1);
 });
 
 test("connections are shown live, this page among them", async () => {
@@ -234,3 +360,11 @@ test("the policy is strict, and the page needs nothing that it refuses", async (
   expect(policy).not.toMatch(/unsafe/);
   expect(await response.text()).not.toMatch(/<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=/);
 });
+
+/** An instant as a field for local times of this page takes it. */
+function local(page: Watched["page"], iso: string): Promise<string> {
+  return page.evaluate((text) => {
+    const date = new Date(text);
+    return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+  }, iso);
+}

@@ -71,6 +71,18 @@ test("one operation is followed to its end, which is an event for the page", asy
   await page.getByText("Completed").waitFor();
 });
 
+test("an operation that completes before the reader's eyes stays for a moment, one that had ended stays", async () => {
+  const [running, over] = [insert("upload"), insert("webhook")];
+  stage.sql(`SELECT complete_sync_operation('${over}')`);
+  const element = (id: string) => `<bellwether-operation operation-id="${id}" linger="0"></bellwether-operation>`;
+  await show(element(running) + element(over));
+  await page.getByText("Completed").waitFor();
+  await page.getByText("0 of 10").first().waitFor();
+  stage.sql(`SELECT complete_sync_operation('${running}')`);
+  await page.locator("bellwether-operation").first().locator(".card").waitFor({ state: "detached" });
+  expect(await page.getByText("Completed").count()).toBe(1);
+});
+
 test("a failed operation stays with its error", async () => {
   const id = insert("upload");
   await show(`<bellwether-operation operation-id="${id}" linger="0"></bellwether-operation>`);

@@ -1,3 +1,4 @@
+import AxeBuilder from "@axe-core/playwright";
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { headline, launch, open, type Watched } from "./browser.js";
@@ -39,6 +40,9 @@ test("the database is killed: the header says degraded, then stale, then recover
   await headline(page).getByText("Degraded").waitFor();
   await headline(page).getByText("Stale since").waitFor();
   expect(await page.locator("header .truth").textContent()).toContain("complete as of");
+  await page.locator("header .reason").waitFor();
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  expect(violations.map(({ id }) => id)).toEqual([]);
   await stage.startDatabase();
   insert("after");
   await headline(page).getByText("Live").waitFor();

@@ -12,7 +12,8 @@ const PATIENCE_MS = 60_000;
 
 /** The newest PostgreSQL of this machine. */
 function serverPrograms(): string {
-  if (process.env.PG_BIN) return process.env.PG_BIN;
+  const given = process.env.BELLWETHER_PG_BINDIR;
+  if (given) return given;
   const root = "/usr/lib/postgresql";
   const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : [];
   for (const version of versions) {
@@ -20,7 +21,9 @@ function serverPrograms(): string {
   }
   const config = spawnSync("pg_config", ["--bindir"], { encoding: "utf8" });
   if (config.status === 0 && existsSync(join(config.stdout.trim(), "postgres"))) return config.stdout.trim();
-  throw new Error("there is no PostgreSQL server on this machine: install one, or name its folder in PG_BIN");
+  throw new Error(
+    "there is no PostgreSQL server on this machine: install one, or name its folder in BELLWETHER_PG_BINDIR",
+  );
 }
 
 /** PostgreSQL refuses to run as root. */

@@ -186,13 +186,35 @@ describe("truthfulness", () => {
     expect(client.getSnapshot().staleSince).toBe(new Date(START).toISOString());
   });
 
-  test("heartbeats that say the same instant again prove nothing", async () => {
+  test("heartbeats of a degraded relay that say the same instant again prove nothing", async () => {
     await connected();
-    for (let second = 0; second < 25; second += 5) {
+    world.socket.say({ type: "status", status: "degraded", since: "x" });
+    for (let second = 0; second < 20; second += 5) {
       await later(5_000);
-      world.socket.say(heartbeat("v1", "c1", START), { type: "pong" });
+      world.socket.say(heartbeat("v1", "c1", START));
+      expect(client.getSnapshot().staleSince).toBeNull();
     }
+    await later(1_000);
     expect(client.getSnapshot().staleSince).toBe(new Date(START).toISOString());
+  });
+
+  test("a live relay may be quiet for a while, and no longer", async () => {
+    await connected();
+    world.socket.say(...[1, 2].map(() => heartbeat("v1", "c1", START - 15_000, 15_000)));
+    expect(client.getSnapshot().staleSince).toBeNull();
+    world.socket.say(heartbeat("v1", "c1", START - 30_000, 30_000));
+    expect(client.getSnapshot().staleSince).toBe(new Date(START - 30_000).toISOString());
+    world.socket.say(heartbeat("v1", "c2"));
+    expect(client.getSnapshot().staleSince).toBeNull();
+  });
+
+  test("what a relay without its database serves to a newcomer is stale from the beginning", async () => {
+    client.view({ topics: ["operations"] });
+    client.start();
+    await settle();
+    world.socket.open().say(hello, { type: "status", status: "degraded", since: "x" }, snapshot("v1", "c1"));
+    world.socket.say(heartbeat("v1", "c1", START - 3_600_000, 3_600_000));
+    expect(client.getSnapshot().staleSince).toBe(new Date(START - 3_600_000).toISOString());
   });
 
   test("events without heartbeats prove nothing either", async () => {

@@ -233,6 +233,6 @@ export function events(sub: string, cursor: string, ...list: SyncEvent[]): Frame
   return { type: "events", sub, cursor, events: list };
 }
 
-export function heartbeat(sub: string, cursor: string, at: number = Date.now()): Frame {
-  return { type: "heartbeat", sub, cursor, complete_as_of: new Date(at).toISOString(), lag_ms: 0 };
+export function heartbeat(sub: string, cursor: string, at: number = Date.now(), lagMs = 0): Frame {
+  return { type: "heartbeat", sub, cursor, complete_as_of: new Date(at).toISOString(), lag_ms: lagMs };
 }

@@ -178,7 +178,7 @@ export class RelayConnection {
         return this.#heartbeat(frame, now);
       case "snapshot":
         this.#owner.received(frame);
-        if (frame.cursor !== undefined) this.#liveness.proven(now);
+        if (frame.cursor !== undefined) this.#liveness.snapshot(now);
         return this.refresh();
       case "error":
         if (frame.code.includes("token") || frame.code.includes("auth")) this.#unauthorized();
@@ -212,7 +212,7 @@ export class RelayConnection {
   }
 
   #heartbeat(frame: Frame & { type: "heartbeat" }, now: number): void {
-    this.#liveness.proven(now, frame.complete_as_of);
+    this.#liveness.heartbeat(now, frame.complete_as_of, frame.lag_ms, this.#relay?.status === "live");
     this.#backoff.reset();
     this.#tokenRefused = false;
     const offset = Date.parse(frame.complete_as_of) + frame.lag_ms - now;

@@ -1,12 +1,16 @@
+/** How long a relay that says it is live may go without a look at its database, in ms: it need not look while it is quiet. */
+const QUIET_MS = 15_000;
+
 /**
- * Whether what is shown is still true. The proof is a heartbeat whose `complete_as_of` has moved on: a socket that is
- * open, even one on which bytes arrive, proves nothing.
+ * Whether what is shown is still true. The proof is a heartbeat: one whose `complete_as_of` has moved on, or one of a
+ * relay that is live and has looked not long ago. A socket that is open, even one on which bytes arrive, proves nothing.
  */
 export class Liveness {
   #intervalMs = 10_000;
   #provenAt: number | null = null;
   #heardAt: number | null = null;
   #completeAsOf: string | null = null;
+  #isFarBehind = false;
 
   get intervalMs(): number {
     return this.#intervalMs;
@@ -26,18 +30,22 @@ export class Liveness {
     this.#heardAt = now;
   }
 
-  /** Something that is known to be the present state arrived: a snapshot, or a heartbeat. */
-  proven(now: number, completeAsOf?: string): void {
-    if (completeAsOf !== undefined) {
-      if (completeAsOf === this.#completeAsOf) return;
-      this.#completeAsOf = completeAsOf;
-    }
+  /** The present state arrived. */
+  snapshot(now: number): void {
     this.#provenAt = now;
+  }
+
+  /** A heartbeat arrived; `isLive` is what the relay says of itself. */
+  heartbeat(now: number, completeAsOf: string, lagMs: number, isLive: boolean): void {
+    this.#isFarBehind = lagMs > Math.max(QUIET_MS, 2 * this.#intervalMs);
+    if (isLive || completeAsOf !== this.#completeAsOf) this.#provenAt = now;
+    this.#completeAsOf = completeAsOf;
   }
 
   /** Since when what is shown is out of date; null while it is not, or while nothing is shown yet. */
   staleSince(now: number): string | null {
-    if (this.#provenAt === null || now - this.#provenAt <= 2 * this.#intervalMs) return null;
+    if (this.#provenAt === null) return null;
+    if (!this.#isFarBehind && now - this.#provenAt <= 2 * this.#intervalMs) return null;
     return this.#completeAsOf ?? new Date(this.#provenAt).toISOString();
   }
 

@@ -81,6 +81,12 @@ const tenths = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const fixed = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const precise = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  fractionalSecondDigits: 3,
+});
 const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const long = new Intl.DateTimeFormat(undefined, {
   year: "numeric",
@@ -93,11 +99,18 @@ const long = new Intl.DateTimeFormat(undefined, {
 /** What stands where a value is not known. */
 export const UNKNOWN = "–";
 
+/** A number of things, shortened from a million on. */
 export function count(value: number | null | undefined): string {
   if (value === null || value === undefined) return UNKNOWN;
   return Math.abs(value) >= 1_000_000 ? compact.format(value) : whole.format(value);
 }
 
+/** To the last digit, where there is room for it. */
+export function exactly(value: number): string {
+  return whole.format(value);
+}
+
+/** A number with at most one digit behind the point. */
 export function decimal(value: number | null | undefined): string {
   return value === null || value === undefined ? UNKNOWN : tenths.format(value);
 }
@@ -150,6 +163,12 @@ export function moment(instant: number, now: number): string {
   return age < 300 * 86_400_000 ? day.format(instant) : long.format(instant);
 }
 
+/** The same with milliseconds where only the time of day is shown: for what follows in quick succession. */
+export function preciseMoment(instant: number, now: number): string {
+  const text = moment(instant, now);
+  return text === clock.format(instant) ? precise.format(instant) : text;
+}
+
 /** The exact instant, for hovering: local time with its zone, and the instant as the database has it. */
 export function exact(iso: string): string {
   const date = new Date(iso);
@@ -157,8 +176,41 @@ export function exact(iso: string): string {
   return `${date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" })}\n${iso}`;
 }
 
+/** An instant as a field for local times has it: to the minute, and further only where it is between two. */
+export function localTime(iso: string): string {
+  const date = new Date(iso);
+  if (Number.isNaN(date.getTime())) return "";
+  const local = new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 23);
+  return local.replace(/(:00)?\.000$/, "");
+}
+
 /** `full_sync` as people write it. */
 export function words(name: string): string {
   const text = name.replace(/_/g, " ");
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** What the relay or the browser said, as a sentence. */
+export function sentence(text: string): string {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+}
+
+const BROWSERS = [
+  ["Edg", "Edge"],
+  ["OPR", "Opera"],
+  ["Firefox", "Firefox"],
+  ["Chrome", "Chrome"],
+  ["Version", "Safari"],
+] as const;
+const SYSTEMS = ["Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux"] as const;
+
+/** Who a `User-Agent` most probably is: browsers all begin with the same long tale, others name themselves. */
+export function agent(header: string): string {
+  if (!header.startsWith("Mozilla/")) return header;
+  const browser = BROWSERS.map(([token, name]) => [name, new RegExp(`\\b${token}/(\\d+)`).exec(header)?.[1]] as const);
+  const [name, version] = browser.find(([, found]) => found !== undefined) ?? [];
+  if (!name) return header;
+  const system = SYSTEMS.find((each) => header.includes(each));
+  return `${name} ${version}${system ? ` on ${system.replace("Mac OS X", "macOS")}` : ""}`;
 }

@@ -4,6 +4,7 @@ import { fetchOperation } from "./api.js";
 import { define, RelayElement } from "./element.js";
 import { count, lookOfOperation, percent, words } from "./format.js";
 import { bar, chip, counts, isMeasured, items, remaining, speed } from "./progress.js";
+import { styled } from "./styled.js";
 import { parts, theme } from "./theme.js";
 import "./time.js";
 
@@ -41,6 +42,8 @@ export const operationStyles = css`
     color: var(--_muted);
   }
   .counts b {
+    display: inline-block;
+    text-align: end;
     color: var(--_text);
     font-weight: 600;
   }
@@ -53,7 +56,8 @@ export const operationStyles = css`
 
 /** The progress of one operation as a block of lines whose places stay the same while numbers change. */
 export function operationBlock(row: Operation, offset: number, title?: TemplateResult): TemplateResult {
-  const detail = row.current_item ?? row.message ?? "";
+  // What it is at while it runs, what it said in the end.
+  const detail = (isActive(row.status) ? (row.current_item ?? row.message) : (row.message ?? row.current_item)) ?? "";
   return html`<div class="operation">
     <div class="top">
       <span class="name clip">${title ?? words(row.operation_type)}</span>
@@ -64,19 +68,29 @@ export function operationBlock(row: Operation, offset: number, title?: TemplateR
       <span class="clip" title=${detail || nothing}>${detail}</span>
       <span class="num">${remaining(row, offset)}</span>
     </div>
-    <div class="counts">
-      ${items(row) ? html`<span>${items(row)}</span>` : nothing}
-      ${counts(row).map(({ name, value }) => html`<span><b>${count(value)}</b> ${name}</span>`)}
-      ${speed(row) ? html`<span>${speed(row)}</span>` : nothing}
-    </div>
+    ${numbers(row)}
     ${row.status === "failed" ? html`<p class="error">${row.error ?? "It failed without saying why."}</p>` : nothing}
   </div>`;
 }
 
+/** What has been done so far; each number has the room that it may come to need, so that those behind it stay put. */
+function numbers(row: Operation): TemplateResult {
+  const digits = count(row.total_items ?? row.processed_items).length;
+  const wide = (characters: number) => styled({ "min-inline-size": `${characters}ch` });
+  return html`<div class="counts">
+    ${items(row) ? html`<span ${wide(row.total_items === null ? digits + 6 : 2 * digits + 3)}>${items(row)}</span>` : nothing}
+    ${speed(row) ? html`<span ${wide(7)}>${speed(row)}</span>` : nothing}
+    ${counts(row).map(({ name, value }) => html`<span><b ${wide(digits)}>${count(value)}</b> ${name}</span>`)}
+  </div>`;
+}
+
+/** How long an operation that completed stays, in seconds. */
+const LINGER_SECONDS = 10;
+
 /**
- * `<bellwether-operation operation-id="…">`: the progress of one operation. A completed one stays for a moment
- * (`linger` seconds, by default until the page goes), a failed one stays with its error. Fires `complete` and `error`
- * with the operation as `detail`.
+ * `<bellwether-operation operation-id="…">`: the progress of one operation. One that completes or is cancelled before the
+ * reader's eyes stays for a moment (`linger` seconds), a failed one stays with its error, and so does one that had ended
+ * before. Fires `complete`, `error` and `cancel` with the operation as `detail`.
  */
 export class OperationProgress extends RelayElement {
   static override properties = {
@@ -86,7 +100,7 @@ export class OperationProgress extends RelayElement {
     gone: { state: true },
   };
   declare operationId: string | undefined;
-  declare linger: number | undefined;
+  declare linger: number;
   /** The row by the read API, where it ended too long ago for the live view. */
   declare fetched: Operation | "missing" | undefined;
   declare gone: boolean;
@@ -113,10 +127,17 @@ export class OperationProgress extends RelayElement {
     `,
   ];
   #told: string | undefined;
+  /** It was seen while it went on. */
+  #wasActive = false;
   readonly #connection = this.followConnection();
   readonly #view = this.follow(() =>
     this.operationId ? { topics: ["operations", "errors"], operation_id: [this.operationId] } : null,
   );
+
+  constructor() {
+    super();
+    this.linger = LINGER_SECONDS;
+  }
 
   protected override willUpdate(changed: Map<PropertyKey, unknown>): void {
     super.willUpdate(changed as never);
@@ -124,11 +145,13 @@ export class OperationProgress extends RelayElement {
       this.fetched = undefined;
       this.gone = false;
       this.#told = undefined;
+      this.#wasActive = false;
       this.reconnect();
     }
     const state = this.#view.state;
     const row = this.#row();
     if (state?.ready && !row && this.operationId && this.fetched === undefined) void this.#fetch(this.operationId);
+    if (row && isActive(row.status)) this.#wasActive = true;
     if (row && !isActive(row.status) && this.#told !== row.id) this.#ended(row);
   }
 
@@ -147,11 +170,11 @@ export class OperationProgress extends RelayElement {
     this.#told = row.id;
     const name = row.status === "completed" ? "complete" : row.status === "failed" ? "error" : "cancel";
     this.dispatchEvent(new CustomEvent(name, { detail: row, bubbles: true, composed: true }));
-    if (row.status !== "failed" && this.linger !== undefined) {
-      setTimeout(() => {
-        this.gone = true;
-      }, this.linger * 1000);
-    }
+    if (row.status === "failed" || !this.#wasActive || !Number.isFinite(this.linger)) return;
+    setTimeout(() => {
+      // Unless another operation is shown by now.
+      if (this.#told === row.id) this.gone = true;
+    }, this.linger * 1000);
   }
 
   protected override render(): unknown {

@@ -204,6 +204,7 @@ export const parts = css`
     inset-inline-end: auto;
     width: 30%;
     animation: drift 1.6s ease-in-out infinite alternate;
+    animation-play-state: var(--_drift, running);
   }
   @keyframes drift {
     from {

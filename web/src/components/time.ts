@@ -2,7 +2,7 @@
 import { html, LitElement, nothing } from "lit";
 import { property } from "lit/decorators.js";
 import { define } from "./element.js";
-import { distance, duration, exact, moment, UNKNOWN } from "./format.js";
+import { distance, duration, exact, moment, preciseMoment, UNKNOWN } from "./format.js";
 
 const shown = new Set<RelayTime>();
 let timer: ReturnType<typeof setInterval> | undefined;
@@ -22,18 +22,18 @@ function unwatch(element: RelayTime): void {
 }
 
 /**
- * `<bellwether-time at="…" mode="ago|clock|left|since">`: how long ago, the time of day, the time that is left, or the
+ * `<bellwether-time at="…" mode="ago|clock|precise|left|since">`: how long ago, the time of day (to the millisecond), the time that is left, or the
  * time that has passed; the exact instant on hover.
  */
 export class RelayTime extends LitElement {
   @property() at: string | null | undefined;
-  @property() mode: "ago" | "clock" | "left" | "since" = "ago";
+  @property() mode: "ago" | "clock" | "precise" | "left" | "since" = "ago";
   /** How far the database's clock is ahead of this machine's, in ms. */
   @property({ type: Number }) offset = 0;
 
   override connectedCallback(): void {
     super.connectedCallback();
-    if (this.mode !== "clock") watch(this);
+    if (this.mode !== "clock" && this.mode !== "precise") watch(this);
   }
 
   override disconnectedCallback(): void {
@@ -57,6 +57,8 @@ export class RelayTime extends LitElement {
     switch (this.mode) {
       case "clock":
         return moment(instant, now);
+      case "precise":
+        return preciseMoment(instant, now);
       case "left":
         return instant <= now ? "due now" : `${duration(Math.ceil((instant - now) / 1000))} left`;
       case "since":

@@ -24,6 +24,7 @@ export class ActiveList extends LitElement {
   static override properties = {
     rows: { attribute: false },
     offset: { type: Number },
+    old: { type: Boolean },
     base: { type: String },
     from: { state: true },
     to: { state: true },
@@ -31,6 +32,8 @@ export class ActiveList extends LitElement {
   };
   declare rows: readonly Operation[];
   declare offset: number;
+  /** What is shown is out of date: when it will end is anybody's guess. */
+  declare old: boolean;
   declare base: string;
   declare from: number;
   declare to: number;
@@ -134,6 +137,7 @@ export class ActiveList extends LitElement {
     super();
     this.rows = [];
     this.offset = 0;
+    this.old = false;
     this.base = "/";
     this.from = 0;
     this.to = 12;
@@ -235,7 +239,7 @@ export class ActiveList extends LitElement {
                 <small class="clip">${speed(row)}${failed ? html` · ${count(failed.value)} failed` : nothing}</small>
               </span>`
       }
-      <span class="num left muted">${remaining(row, this.offset)}</span>
+      <span class="num left muted">${this.old && row.status === "in_progress" ? nothing : remaining(row, this.offset)}</span>
       <span class="state">${chip(lookOfOperation(row))}</span>
     </a>`;
   }

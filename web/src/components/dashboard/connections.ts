@@ -1,7 +1,7 @@
 import { css, html, nothing } from "lit";
 import type { Connection } from "../../client/index.js";
 import { define } from "../element.js";
-import { count, lookOfConnection, UNKNOWN } from "../format.js";
+import { agent, count, lookOfConnection, UNKNOWN } from "../format.js";
 import { chip } from "../progress.js";
 import { DashboardPage, emptiness, pageStyles, skeletonRows } from "./page.js";
 import "../time.js";
@@ -38,7 +38,24 @@ export class ConnectionsPage extends DashboardPage {
         padding: 10px 16px;
         border-top: 1px solid var(--_border);
       }
+      td.client {
+        width: 34%;
+        max-width: 0;
+      }
+      td.from {
+        width: 66%;
+        max-width: 0;
+      }
+      .near {
+        display: none;
+      }
+      tr.gone td {
+        color: var(--_muted);
+      }
       @media (max-width: 720px) {
+        td.client {
+          width: 100%;
+        }
         :is(th, td).far {
           display: none;
         }
@@ -47,14 +64,9 @@ export class ConnectionsPage extends DashboardPage {
         :is(th, td).wide {
           display: none;
         }
-      }
-      td.client {
-        width: 34%;
-        max-width: 0;
-      }
-      td.from {
-        width: 66%;
-        max-width: 0;
+        .near {
+          display: inline;
+        }
       }
     `,
   ];
@@ -71,7 +83,7 @@ export class ConnectionsPage extends DashboardPage {
     const source = this.query.get("source");
     return [...(this.#live.state?.connections.values() ?? [])]
       .filter((row) => (!status || row.status === status) && (!source || row.source === source))
-      .sort((a, b) => (RANK[a.status] ?? 9) - (RANK[b.status] ?? 9) || (a.client_id < b.client_id ? -1 : 1));
+      .sort((a, b) => (RANK[a.status] ?? 9) - (RANK[b.status] ?? 9) || byRecency(a, b));
   }
 
   protected override render(): unknown {
@@ -113,7 +125,7 @@ export class ConnectionsPage extends DashboardPage {
           <thead>
             <tr>
               <th>Client</th><th>Status</th><th class="num wide">Latency</th><th class="num far">Reconnects</th>
-              <th class="far">From</th><th class="num">Since</th>
+              <th class="far">From</th><th class="num wide">Since</th>
             </tr>
           </thead>
           <tbody>${rows.slice(0, this.shown).map((row) => this.#row(row))}</tbody>
@@ -132,20 +144,34 @@ export class ConnectionsPage extends DashboardPage {
   #row(row: Connection) {
     const since = row.status === "connected" ? row.connected_at : (row.disconnected_at ?? row.updated_at);
     const offset = this.#connection().clockOffsetMs;
+    const ago = html`<bellwether-time mode="ago" .at=${since} .offset=${offset}></bellwether-time>`;
     const { connectionId } = this.#connection();
     const own = connectionId !== null && row.client_id.endsWith(connectionId);
-    return html`<tr>
+    return html`<tr class=${row.status === "disconnected" ? "gone" : ""}>
       <td class="client">
-        <div class="clip mono" title=${row.client_id}>${row.client_id}</div>
-        <div class="muted clip">${own ? "this page" : row.source === "relay" ? "subscriber" : "application"}</div>
+        <div class="clip mono" title=${row.client_id}>${shortName(row)}</div>
+        <div class="muted clip">${own ? html`<b>this page</b>` : row.source === "relay" ? "subscriber" : "application"}<span class="near"> · ${ago}</span></div>
       </td>
       <td>${chip(lookOfConnection(row.status))}</td>
       <td class="num wide">${row.latency_ms === null ? UNKNOWN : `${count(Math.round(row.latency_ms))} ms`}</td>
       <td class="num far">${count(row.reconnect_attempts)}</td>
-      <td class="far from"><div class="clip">${row.address ?? ""}</div><div class="muted clip" title=${row.user_agent ?? nothing}>${row.user_agent ?? ""}</div></td>
-      <td class="num"><bellwether-time mode="ago" .at=${since} .offset=${offset}></bellwether-time></td>
+      <td class="far from"><div class="clip">${row.address ?? ""}</div><div class="muted clip" title=${row.user_agent ?? nothing}>${agent(row.user_agent ?? "")}</div></td>
+      <td class="num wide">${ago}</td>
     </tr>`;
   }
+}
+
+/** Who is there in the order of their names, who is gone with the last one first. */
+function byRecency(a: Connection, b: Connection): number {
+  const order = a.client_id < b.client_id ? -1 : 1;
+  if (a.status !== "disconnected") return order;
+  const [left, right] = [a.disconnected_at ?? a.updated_at, b.disconnected_at ?? b.updated_at];
+  return left === right ? order : left > right ? -1 : 1;
+}
+
+/** A relay's own subscribers are named after their carrier and a long id, of which the beginning will do. */
+function shortName(row: Connection): string {
+  return row.source === "relay" ? row.client_id.replace(/^(\w+:[0-9a-f]{8})-[0-9a-f-]{27}$/, "$1…") : row.client_id;
 }
 
 define("bellwether-connections-page", ConnectionsPage);

@@ -1,6 +1,6 @@
 import { css, html, nothing, type PropertyValues } from "lit";
 import { define, LIVE, RelayElement } from "../element.js";
-import { count, lookOfRelay } from "../format.js";
+import { count, lookOfRelay, sentence } from "../format.js";
 import { icon } from "../icons.js";
 import { parts, theme } from "../theme.js";
 import { memoryHistory, type Places, pageHistory, type Route, routeOf } from "./router.js";
@@ -105,19 +105,36 @@ export class Dashboard extends RelayElement {
         outline-offset: -3px;
       }
       .truth {
-        margin-inline-start: auto;
+        flex: 1;
         display: grid;
+        grid-template-columns: minmax(0, 1fr);
         justify-items: end;
         font-size: 12.5px;
         line-height: 1.4;
-        min-width: 190px;
+        min-width: 0;
         padding: 8px 0;
       }
       .truth .chip {
         font-size: 13.5px;
       }
       .truth > span {
-        max-width: 420px;
+        max-width: 100%;
+      }
+      .reason {
+        border-top: 1px solid var(--_border);
+        background: color-mix(in srgb, var(--_tone) 9%, var(--_surface));
+        font-size: 13px;
+      }
+      .reason p {
+        max-width: 1320px;
+        margin: 0 auto;
+        padding: 7px 20px;
+        overflow-wrap: anywhere;
+      }
+      /* What is old looks it: paler, and without motion. */
+      main[data-old] {
+        --_drift: paused;
+        filter: saturate(0.25);
       }
       main {
         max-width: 1320px;
@@ -159,8 +176,8 @@ export class Dashboard extends RelayElement {
         .truth {
           padding: 8px 0 2px;
         }
-        .truth > span {
-          max-width: 250px;
+        .reason p {
+          padding: 7px 12px;
         }
         main {
           padding: 14px 12px 40px;
@@ -239,7 +256,7 @@ export class Dashboard extends RelayElement {
       @go=${(event: CustomEvent<{ path: string; replace: boolean }>) => this.#go(event.detail.path, event.detail.replace)}
     >
       ${this.#header()}
-      <main id="main" tabindex="-1">${this.#page()}</main>
+      <main id="main" tabindex="-1" ?data-old=${this.#connection().staleSince !== null}>${this.#page()}</main>
       <bellwether-toasts quiet .client=${this.relay} .theme=${this.theme}></bellwether-toasts>
     </div>`;
   }
@@ -264,6 +281,7 @@ export class Dashboard extends RelayElement {
           ${this.#detail()}
         </div>
       </div>
+      ${this.#reason()}
     </header>`;
   }
 
@@ -271,21 +289,26 @@ export class Dashboard extends RelayElement {
     return this.route.name === name || (name === "history" && this.route.name === "operation");
   }
 
-  /** What the state rests on: why it is not live, up to when everything is here, and how fast it comes. */
+  /** Up to when everything is here, how far the relay is, and by what way. */
   #detail() {
     const state = this.#connection();
-    if (state.phase === "refused" || (state.phase === "connecting" && state.reason)) {
-      return html`<span class="muted clip">${state.reason} <a href="" @click=${this.#retry}>Try again</a></span>`;
-    }
     const as = state.completeAsOf
       ? html`complete as of <bellwether-time mode="clock" .at=${state.completeAsOf}></bellwether-time>`
       : state.phase === "live"
         ? "just connected"
         : "";
     const latency = state.latencyMs === null ? nothing : html` · ${count(state.latencyMs)} ms`;
-    const reason = state.phase === "live" || !state.reason ? nothing : html`${state.reason} · `;
     const via = state.transport === "sse" ? " · by SSE" : "";
-    return html`<span class="muted clip" title=${state.reason ?? nothing}>${reason}${as}${latency}${via}&nbsp;</span>`;
+    return html`<span class="muted clip">${as}${latency}${via}&nbsp;</span>`;
+  }
+
+  /** Why it is not live, where that is known: in full, for those who cannot hover. */
+  #reason() {
+    const state = this.#connection();
+    if (state.phase === "live" || state.phase === "stopped" || !state.reason) return nothing;
+    const isOver = state.phase === "refused" || state.phase === "connecting";
+    const again = html` <a href="" @click=${this.#retry}>Try again</a>`;
+    return html`<div class="reason"><p>${sentence(state.reason)}${isOver ? again : nothing}</p></div>`;
   }
 
   #retry(event: Event): void {

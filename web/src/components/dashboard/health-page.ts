@@ -60,8 +60,8 @@ export class HealthPage extends DashboardPage {
       }
       .now {
         display: grid;
-        grid-template-columns: auto minmax(0, 1fr);
-        gap: 12px 32px;
+        grid-template-columns: auto minmax(0, 1fr) minmax(0, 1fr);
+        gap: 16px 44px;
         padding: 16px;
         align-items: center;
       }
@@ -76,20 +76,28 @@ export class HealthPage extends DashboardPage {
         letter-spacing: -0.03em;
         color: var(--_tone);
       }
-      .why {
+      .lines {
         display: grid;
-        gap: 4px;
-        max-width: 560px;
+        align-self: start;
       }
-      .why div {
+      .lines div {
         display: flex;
         justify-content: space-between;
         gap: 16px;
-        padding: 3px 0;
+        padding: 4px 0;
         border-bottom: 1px dashed var(--_border);
       }
-      .why div:last-child {
+      .lines div:last-child {
         border: 0;
+      }
+      .lines dt {
+        white-space: nowrap;
+      }
+      .lines dd {
+        white-space: normal;
+        text-align: end;
+      }
+      .lines .sum {
         font-weight: 600;
       }
       .charts {
@@ -105,6 +113,14 @@ export class HealthPage extends DashboardPage {
       @media (max-width: 820px) {
         .charts {
           grid-template-columns: minmax(0, 1fr);
+        }
+      }
+      @media (max-width: 1000px) {
+        .now {
+          grid-template-columns: auto minmax(0, 1fr);
+        }
+        .now > :nth-child(3) {
+          grid-column: 1 / -1;
         }
       }
       @media (max-width: 560px) {
@@ -222,8 +238,23 @@ export class HealthPage extends DashboardPage {
         ${chip(look)}
         <span class="muted"><bellwether-time mode="ago" .at=${health.taken_at}></bellwether-time></span>
       </div>
-      ${health.score === null ? this.#noScore(health) : this.#score(health, health.score)}
+      ${health.score === null ? this.#noScore(health) : this.#score(health, health.score)} ${this.#window(health)}
     </div>`;
+  }
+
+  /** What ended in the time that the snapshot looks back on. */
+  #window(health: Health) {
+    const facts = [
+      [
+        `Ended in ${duration(health.window_seconds)}`,
+        `${count(health.completed_operations)} completed, ${count(health.failed_operations)} failed, ${count(health.cancelled_operations)} cancelled`,
+      ],
+      ["Success rate", percent(health.success_rate_percent)],
+      ["Duration, on average", duration(health.average_duration_seconds)],
+      ["95 % took no longer than", duration(health.p95_duration_seconds)],
+      ["Most at once", count(health.peak_concurrency)],
+    ];
+    return html`<dl class="lines">${facts.map(([name, value]) => html`<div><dt class="muted">${name}</dt><dd>${value}</dd></div>`)}</dl>`;
   }
 
   #noScore(health: Health) {
@@ -245,9 +276,10 @@ export class HealthPage extends DashboardPage {
       [`${count(health.lost_connections)} lost connections`, Math.min(10, 2 * health.lost_connections)],
       [latency === null ? "latency not known" : `${decimal(latency)} ms latency`, Math.min(10, (latency ?? 0) / 100)],
     ] as const;
-    return html`<div class="why" aria-label="What made the score" role="group">
-      ${terms.map(([what, less]) => html`<div><span>${what}</span><span>${less === 0 ? "0" : `−${decimal(less)}`}</span></div>`)}
-      <div><span>of 100 remain</span><span>${decimal(score)}</span></div>
+    const taken = (less: number) => (decimal(less) === "0" ? "0" : `−${decimal(less)}`);
+    return html`<div class="lines" aria-label="What made the score" role="group">
+      ${terms.map(([what, less]) => html`<div><span class="muted">${what}</span><span>${taken(less)}</span></div>`)}
+      <div class="sum"><span>Score, of 100</span><span>${decimal(score)}</span></div>
     </div>`;
   }
 
@@ -285,7 +317,7 @@ export class HealthPage extends DashboardPage {
       <section class="card charts" aria-label="Trends over ${this.#range[1]}">
         ${chart("Error rate", series.values.error_rate_percent, percent, "bad", 12)}
         ${chart("Score", series.values.score, decimal, "ok", 100)}
-        ${chart("Ended per hour", throughput(series), decimal, "accent", 1)}
+        ${chart("Throughput, ended per hour", throughput(series), decimal, "accent", 1)}
         ${chart("Active operations", activity(series), decimal, "info", 1)}
       </section>
       ${

@@ -2,9 +2,9 @@ import { css, html, nothing } from "lit";
 import { isActive, type Operation } from "../../client/index.js";
 import { fetchOperations, type Page } from "../api.js";
 import { define, LIVE } from "../element.js";
-import { count, duration, lookOfOperation, percent, words } from "../format.js";
+import { count, duration, localTime, lookOfOperation, words } from "../format.js";
 import { icon } from "../icons.js";
-import { bar, chip, isMeasured, items } from "../progress.js";
+import { bar, chip, items } from "../progress.js";
 import { DashboardPage, emptiness, pageStyles, skeletonRows } from "./page.js";
 import "../time.js";
 
@@ -17,12 +17,17 @@ const TYPING_MS = 300;
 
 const STATUSES = ["pending", "in_progress", "paused", "completed", "failed", "cancelled"] as const;
 const FILTERS = ["q", "status", "operation_type", "owner", "created_after", "created_before"] as const;
+/** The choice that asks for a begin and an end. */
+const OWN_PERIOD = "own";
+/** Suggestions for a filter. */
+const MOST_SUGGESTIONS = 50;
 const PERIODS = [
   ["", "Any time"],
   ["1h", "Last hour"],
   ["24h", "Last 24 hours"],
   ["7d", "Last 7 days"],
   ["30d", "Last 30 days"],
+  [OWN_PERIOD, "Custom period"],
 ] as const;
 const PERIOD_MS: Readonly<Record<string, number>> = {
   "1h": 3_600_000,
@@ -44,10 +49,13 @@ export class HistoryPage extends DashboardPage {
     page: { state: true },
     problem: { state: true },
     loading: { state: true },
+    choosing: { state: true },
   };
   declare page: Page<Operation> | null;
   declare problem: string | null;
   declare loading: boolean;
+  /** A period of one's own is wanted, and no instant of it is given yet. */
+  declare choosing: boolean;
   protected readonly path = "history";
   static override styles = [
     ...pageStyles,
@@ -104,9 +112,19 @@ export class HistoryPage extends DashboardPage {
       td a:hover {
         text-decoration: underline;
       }
-      td .bar {
-        width: 96px;
-        margin-top: 7px;
+      td.items > div {
+        display: flex;
+        flex-direction: row-reverse;
+        gap: 10px;
+        align-items: center;
+        justify-content: space-between;
+      }
+      td.items .bar {
+        width: 64px;
+        flex: none;
+      }
+      td .owner {
+        display: none;
       }
       .busy {
         opacity: 0.6;
@@ -114,13 +132,16 @@ export class HistoryPage extends DashboardPage {
       .down svg {
         transform: rotate(180deg);
       }
-      @media (max-width: 1000px) {
-        :is(th, td):nth-child(5) {
+      @media (max-width: 1060px) {
+        :is(th, td):is(.owner, .took) {
           display: none;
         }
+        td .owner {
+          display: block;
+        }
       }
-      @media (max-width: 820px) {
-        :is(th, td):nth-child(6) {
+      @media (max-width: 860px) {
+        :is(th, td).ended {
           display: none;
         }
       }
@@ -150,19 +171,18 @@ export class HistoryPage extends DashboardPage {
           border: 0;
           max-width: none;
         }
-        td.num:nth-child(3) {
-          display: flex;
-          gap: 8px;
-          text-align: start;
-        }
-        td.num:nth-child(3):empty {
-          display: block;
+        td.items > div {
+          flex-direction: row;
+          justify-content: flex-start;
         }
         td.said {
           grid-column: 1 / -1;
           order: 2;
           width: auto;
           max-width: none;
+        }
+        td.said:empty {
+          display: none;
         }
       }
     `,
@@ -192,6 +212,7 @@ export class HistoryPage extends DashboardPage {
     this.page = null;
     this.problem = null;
     this.loading = false;
+    this.choosing = false;
   }
 
   override disconnectedCallback(): void {
@@ -283,26 +304,57 @@ export class HistoryPage extends DashboardPage {
 
   #filters() {
     const value = (name: string) => this.query.get(name) ?? "";
-    const after = value("created_after");
-    const text = (name: string, label: string, wide = false) => html`<label class=${wide ? "wide" : ""}>
-      ${label}<input type="search" name=${name} .value=${value(name)} autocomplete="off" spellcheck="false" />
+    const text = (
+      name: string,
+      label: string,
+      known: readonly string[] = [],
+    ) => html`<label class=${name === "q" ? "wide" : ""}>
+      ${label}<input type="search" name=${name} .value=${value(name)} list=${known.length > 0 ? `known-${name}` : nothing} autocomplete="off" spellcheck="false" />
+      ${known.length > 0 ? html`<datalist id="known-${name}">${known.map((each) => html`<option value=${each}></option>`)}</datalist>` : nothing}
     </label>`;
+    const period = this.#period();
     return html`<form role="search" aria-label="Filter operations" @submit=${this.#submit} @input=${this.#input}>
-      ${text("q", "Search", true)}
+      ${text("q", "Search")}
       <label>Status
         <select name="status">
           <option value="" ?selected=${value("status") === ""}>Any</option>
           ${STATUSES.map((status) => html`<option value=${status} ?selected=${value("status") === status}>${words(status)}</option>`)}
         </select>
       </label>
-      ${text("operation_type", "Type")} ${text("owner", "Owner")}
+      ${text("operation_type", "Type", this.#known("operation_type"))} ${text("owner", "Owner", this.#known("owner"))}
       <label>Created
-        <select name="created_after">
-          ${PERIODS.map(([period, name]) => html`<option value=${period} ?selected=${after === period}>${name}</option>`)}
-          ${after && !(after in PERIOD_MS) ? html`<option value=${after} selected>Since ${after}</option>` : nothing}
+        <select name="period">
+          ${PERIODS.map(([name, label]) => html`<option value=${name} ?selected=${period === name}>${label}</option>`)}
         </select>
       </label>
+      ${
+        period === OWN_PERIOD
+          ? [this.#instant("created_after", "From"), this.#instant("created_before", "Until")]
+          : nothing
+      }
     </form>`;
+  }
+
+  /** An end of the reader's own period, in the reader's own time. */
+  #instant(name: string, label: string) {
+    const given = this.query.get(name) ?? "";
+    return html`<label class="wide">${label}
+      <input type="datetime-local" name=${name} data-given=${given} .value=${localTime(given)} />
+    </label>`;
+  }
+
+  /** The name of the period that the view's query asks for. */
+  #period(): string {
+    const after = this.query.get("created_after") ?? "";
+    if (this.query.get("created_before") || (after && !(after in PERIOD_MS))) return OWN_PERIOD;
+    return after || (this.choosing ? OWN_PERIOD : "");
+  }
+
+  /** What has been seen in a column: suggestions, no more. */
+  #known(column: "operation_type" | "owner"): string[] {
+    const rows = [...(this.page?.rows ?? []), ...(this.#live.state?.operations.values() ?? [])];
+    const seen = new Set(rows.map((row) => row[column] ?? "").filter(Boolean));
+    return [...seen].sort().slice(0, MOST_SUGGESTIONS);
   }
 
   #submit(event: Event): void {
@@ -312,15 +364,29 @@ export class HistoryPage extends DashboardPage {
 
   #input(event: Event): void {
     const form = event.currentTarget as HTMLFormElement;
+    const target = event.target as HTMLInputElement | HTMLSelectElement;
     clearTimeout(this.#typing);
-    const wait = (event.target as HTMLElement).localName === "select" ? 0 : TYPING_MS;
+    if (target.name === "period") this.choosing = target.value === OWN_PERIOD;
+    const wait = target.localName === "select" ? 0 : TYPING_MS;
     this.#typing = setTimeout(() => this.#apply(form), wait);
   }
 
   #apply(form: HTMLFormElement): void {
+    const given = new FormData(form);
     const fields: Record<string, string | null> = { page: null };
-    for (const [name, value] of new FormData(form)) fields[name] = String(value).trim();
+    for (const name of ["q", "status", "operation_type", "owner"]) fields[name] = String(given.get(name) ?? "").trim();
+    const period = String(given.get("period") ?? "");
+    fields.created_after = period === OWN_PERIOD ? this.#chosen(form, "created_after") : period;
+    fields.created_before = period === OWN_PERIOD ? this.#chosen(form, "created_before") : null;
     this.refine(fields);
+  }
+
+  /** The instant in a field; the one of the URL to the letter where the field still shows it. */
+  #chosen(form: HTMLFormElement, name: string): string {
+    const field = form.querySelector<HTMLInputElement>(`[name=${name}]`);
+    if (!field?.value) return "";
+    const { given = "" } = field.dataset;
+    return localTime(given) === field.value ? given : new Date(field.value).toISOString();
   }
 
   #results() {
@@ -350,8 +416,8 @@ export class HistoryPage extends DashboardPage {
         <table>
           <thead>
             <tr>
-              <th>Operation</th><th>Status</th><th class="num">Items</th><th>Said</th>
-              <th class="num">Took</th>
+              <th>Operation</th><th class="owner">Owner</th><th>Status</th><th class="num">Items</th><th>Message</th>
+              <th class="num took">Took</th>
               ${this.#sortable("Ended")}${this.#sortable("Created")}
             </tr>
           </thead>
@@ -375,7 +441,7 @@ export class HistoryPage extends DashboardPage {
     const next = state === "descending" ? column : `-${column}`;
     const mark =
       state === "none" ? nothing : html`<span class=${state === "descending" ? "down" : ""}>${icon("up")}</span>`;
-    return html`<th class="num" aria-sort=${state}>
+    return html`<th class="num ${label.toLowerCase()}" aria-sort=${state}>
       <button @click=${() => this.refine({ sort: next === "-created_at" ? null : next, page: null })}>${label}${mark}</button>
     </th>`;
   }
@@ -383,16 +449,18 @@ export class HistoryPage extends DashboardPage {
   #row(row: Operation) {
     const said = row.error ?? row.message ?? "";
     const offset = this.#connection().clockOffsetMs;
+    const owner = row.owner ?? row.source ?? "";
     return html`<tr>
       <td>
         <div class="clip"><a href="${this.base}operations/${encodeURIComponent(row.id)}">${words(row.operation_type)}</a></div>
-        <div class="muted clip">${row.owner ?? row.source ?? ""}</div>
+        <div class="owner muted clip">${owner}</div>
       </td>
-      <td>${chip(lookOfOperation(row))}${isActive(row.status) ? bar(row) : nothing}</td>
-      <td class="num">${items(row)}${isActive(row.status) && isMeasured(row) ? html`<div class="muted">${percent(row.progress)}</div>` : nothing}</td>
-      <td class="said"><div class="clip muted" title=${said || nothing}>${said}</div></td>
-      <td class="num">${duration(row.duration_seconds)}</td>
-      <td class="num"><bellwether-time mode="clock" .at=${row.completed_at} .offset=${offset}></bellwether-time></td>
+      <td class="owner"><div class="muted clip" title=${owner || nothing}>${owner}</div></td>
+      <td>${chip(lookOfOperation(row))}</td>
+      <td class="num items"><div><span>${items(row)}</span>${isActive(row.status) && row.status !== "pending" ? bar(row) : nothing}</div></td>
+      <td class="said">${said ? html`<div class="clip muted" title=${said}>${said}</div>` : nothing}</td>
+      <td class="num took">${duration(row.duration_seconds)}</td>
+      <td class="num ended"><bellwether-time mode="clock" .at=${row.completed_at} .offset=${offset}></bellwether-time></td>
       <td class="num"><bellwether-time mode="clock" .at=${row.created_at} .offset=${offset}></bellwether-time></td>
     </tr>`;
   }

@@ -56,6 +56,12 @@ export class NowPage extends DashboardPage {
         color: var(--_muted);
         min-height: 1.45em;
       }
+      [aria-labelledby="active"] > header {
+        flex-wrap: nowrap;
+      }
+      [aria-labelledby="active"] h2 {
+        white-space: nowrap;
+      }
       .basis {
         font-size: 12.5px;
       }
@@ -66,9 +72,20 @@ export class NowPage extends DashboardPage {
       .recent a:hover {
         text-decoration: underline;
       }
-      .recent .said {
+      .recent td.said {
         color: var(--_muted);
         font-size: 13px;
+      }
+      .recent td .owner {
+        display: none;
+      }
+      @media (max-width: 1060px) {
+        .recent :is(th, td).owner {
+          display: none;
+        }
+        .recent td .owner {
+          display: block;
+        }
       }
       @media (max-width: 1000px) {
         .tiles {
@@ -79,8 +96,7 @@ export class NowPage extends DashboardPage {
         .tiles {
           grid-template-columns: repeat(2, minmax(0, 1fr));
         }
-        .recent :is(th, td):nth-child(4),
-        .recent :is(th, td):nth-child(3) {
+        .recent :is(th, td):is(.said, .took) {
           display: none;
         }
         .recent td:first-child {
@@ -105,14 +121,14 @@ export class NowPage extends DashboardPage {
       <section class="card" aria-labelledby="active">
         <header>
           <h2 id="active">Active operations</h2>
-          <span class="muted">${ready ? summary(active) : ""}</span>
+          <span class="muted clip">${ready ? summary(active) : ""}</span>
         </header>
         ${this.#active(ready, active)}
         ${state && !state.complete ? html`<p class="note">There are more than the relay keeps at hand; the history has them all.</p>` : nothing}
       </section>
       <section class="card recent" aria-labelledby="recent">
         <header>
-          <h2 id="recent">Just ended</h2>
+          <h2 id="recent">Recently ended</h2>
           <a href="${this.base}history">All operations</a>
         </header>
         ${ready ? this.#recent(ended.slice(0, RECENT)) : skeletonRows(4)}
@@ -132,7 +148,7 @@ export class NowPage extends DashboardPage {
       </a>
       <div class="tile">
         <span class="term">Active</span><b>${count(active?.length)}</b>
-        <small>${count(running)} running</small>
+        <small>${active ? `${count(running)} running` : ""}</small>
       </div>
       <div class="tile" data-tone=${stalled > 0 ? "warn" : nothing}>
         <span class="term">Stalled</span><b>${active ? count(stalled) : "–"}</b>
@@ -164,12 +180,15 @@ export class NowPage extends DashboardPage {
   #active(ready: boolean, active: readonly Operation[]) {
     if (!ready) return skeletonRows(5);
     if (active.length === 0) {
-      return emptiness("inbox", "Nothing is running", "An operation appears here the moment its row is written.");
+      return this.#connection().staleSince === null
+        ? emptiness("inbox", "Nothing is running", "An operation appears here the moment its row is written.")
+        : emptiness("inbox", "Nothing was running", "Since then nothing is known.");
     }
     return html`<bellwether-active-list
       .rows=${active}
       .base=${this.base}
       .offset=${this.#connection().clockOffsetMs}
+      .old=${this.#connection().staleSince !== null}
     ></bellwether-active-list>`;
   }
 
@@ -179,18 +198,19 @@ export class NowPage extends DashboardPage {
     const offset = this.#connection().clockOffsetMs;
     return html`<table>
       <thead>
-        <tr><th>Operation</th><th>Status</th><th>Said</th><th class="num">Took</th><th class="num">Ended</th></tr>
+        <tr><th>Operation</th><th class="owner">Owner</th><th>Status</th><th class="said">Message</th><th class="num took">Took</th><th class="num">Ended</th></tr>
       </thead>
       <tbody>
         ${ended.map(
           (row) => html`<tr>
             <td>
               <div class="clip"><a href="${this.base}operations/${encodeURIComponent(row.id)}">${words(row.operation_type)}</a></div>
-              <div class="muted clip">${row.owner ?? ""}</div>
+              <div class="owner muted clip">${row.owner ?? ""}</div>
             </td>
+            <td class="owner"><div class="muted clip">${row.owner ?? ""}</div></td>
             <td>${chip(lookOfOperation(row))}</td>
             <td class="said"><div class="clip" title=${(row.error ?? row.message) || nothing}>${row.error ?? row.message ?? ""}</div></td>
-            <td class="num">${duration(row.duration_seconds)}</td>
+            <td class="num took">${duration(row.duration_seconds)}</td>
             <td class="num"><bellwether-time mode="ago" .at=${row.completed_at} .offset=${offset}></bellwether-time></td>
           </tr>`,
         )}

@@ -2,9 +2,9 @@ import { css, html, nothing } from "lit";
 import { type Change, isActive, type Operation, type OperationError, type SyncEvent } from "../../client/index.js";
 import { fetchOperation, fetchTimeline, type Timeline } from "../api.js";
 import { define } from "../element.js";
-import { count, duration, percent, words } from "../format.js";
+import { count, duration, exactly, percent, words } from "../format.js";
 import { operationBlock, operationStyles } from "../operation.js";
-import { counts, isMeasured } from "../progress.js";
+import { counts } from "../progress.js";
 import { DashboardPage, emptiness, pageStyles, skeletonRows } from "./page.js";
 import "../time.js";
 
@@ -22,12 +22,15 @@ export class OperationPage extends DashboardPage {
     timeline: { state: true },
     problem: { state: true },
     timelineProblem: { state: true },
+    opened: { state: true },
   };
   declare operationId: string;
   declare fetched: { readonly operation: Operation; readonly errors: readonly OperationError[] } | null | undefined;
   declare timeline: Timeline | null;
   declare problem: string | null;
   declare timelineProblem: string | null;
+  /** The runs of reports that are shown whole, by the id of their oldest. */
+  declare opened: ReadonlySet<number>;
   protected readonly path = "operations";
   static override styles = [
     ...pageStyles,
@@ -96,8 +99,17 @@ export class OperationPage extends DashboardPage {
         overflow-y: auto;
       }
       .events li {
-        grid-template-columns: 92px minmax(0, 1fr);
+        grid-template-columns: 96px minmax(0, 1fr);
         gap: 2px 12px;
+      }
+      .events .more {
+        justify-self: start;
+        border: 0;
+        padding: 0;
+        min-height: 24px;
+        background: none;
+        color: var(--_accent);
+        font-size: 13px;
       }
       .events time {
         color: var(--_muted);
@@ -140,6 +152,7 @@ export class OperationPage extends DashboardPage {
     this.timeline = null;
     this.problem = null;
     this.timelineProblem = null;
+    this.opened = new Set();
   }
 
   override disconnectedCallback(): void {
@@ -252,7 +265,6 @@ export class OperationPage extends DashboardPage {
       ["Ended", row.completed_at && instant(row.completed_at)],
       ["Took", row.duration_seconds !== null && duration(row.duration_seconds)],
       ["Expected end", row.estimated_completion_at && instant(row.estimated_completion_at)],
-      ["Progress", isMeasured(row) && percent(row.progress)],
       ["Last changed", instant(row.updated_at)],
     ];
     return html`<section class="card" aria-labelledby="details">
@@ -264,11 +276,11 @@ export class OperationPage extends DashboardPage {
   #counters(row: Operation) {
     const maps = [row.entities_encountered, row.counters].flatMap((map) =>
       Object.entries(map ?? {}).map(([name, value]) => ({
-        name,
-        value: typeof value === "number" ? count(value) : JSON.stringify(value),
+        name: name.replace(/_/g, " "),
+        value: typeof value === "number" ? exactly(value) : JSON.stringify(value),
       })),
     );
-    const all = [...counts(row, true).map(({ name, value }) => ({ name, value: count(value) })), ...maps];
+    const all = [...counts(row, true).map(({ name, value }) => ({ name, value: exactly(value) })), ...maps];
     return html`<section class="card" aria-labelledby="counters">
       <header><h2 id="counters">Counters</h2></header>
       <div class="numbers">${all.map(({ name, value }) => html`<div><b>${value}</b><span>${name}</span></div>`)}</div>
@@ -307,7 +319,7 @@ export class OperationPage extends DashboardPage {
       ${this.timelineProblem ? html`<p class="problem">${this.timelineProblem}</p>` : nothing}
       ${
         events.length > 0
-          ? html`<ul class="events" tabindex="0" aria-label="Timeline">${events.map((event) => this.#event(event, offset))}</ul>`
+          ? html`<ul class="events" tabindex="0" aria-label="Timeline">${chapters(events).map((chapter) => this.#chapter(chapter, offset))}</ul>`
           : timeline || this.timelineProblem
             ? html`<p class="note">No event of it is kept any more.</p>`
             : skeletonRows(4)
@@ -321,12 +333,49 @@ export class OperationPage extends DashboardPage {
     </section>`;
   }
 
+  /** The newest report of a run, and the others where they are asked for: hundreds would hide what else happened. */
+  #chapter(chapter: Chapter, offset: number) {
+    const [newest, ...others] = chapter;
+    const oldest = others.at(-1);
+    if (!oldest || others.length < FEW) return chapter.map((event) => this.#event(event, offset));
+    const isOpen = this.opened.has(oldest.id);
+    const toggle = () => {
+      const opened = new Set(this.opened);
+      if (!opened.delete(oldest.id)) opened.add(oldest.id);
+      this.opened = opened;
+    };
+    return html`${this.#event(newest, offset)}
+      <li>
+        <span></span>
+        <button class="more" aria-expanded=${isOpen ? "true" : "false"} @click=${toggle}>
+          ${isOpen ? "Hide" : "Show"} ${count(others.length)} earlier reports
+        </button>
+      </li>
+      ${isOpen ? others.map((event) => this.#event(event, offset)) : nothing}`;
+  }
+
   #event(event: SyncEvent, offset: number) {
     return html`<li>
-      <bellwether-time mode="clock" .at=${event.at} .offset=${offset}></bellwether-time>
-      <span><b>${words(event.type.slice(event.type.indexOf(".") + 1))}</b> <span class="muted">${tell(event)}</span></span>
+      <bellwether-time mode="precise" .at=${event.at} .offset=${offset}></bellwether-time>
+      <span class=${event.type === "operation.progress" ? "clip" : ""}><b>${happening(event)}</b> <span class="muted">${tell(event)}</span></span>
     </li>`;
   }
+}
+
+/** Reports of progress that follow each other, or one event of another kind. */
+type Chapter = readonly [SyncEvent, ...SyncEvent[]];
+
+/** So many reports are shown as they are. */
+const FEW = 4;
+
+function chapters(events: readonly SyncEvent[]): Chapter[] {
+  const all: [SyncEvent, ...SyncEvent[]][] = [];
+  for (const event of events) {
+    const last = all.at(-1);
+    if (event.type === "operation.progress" && last?.[0].type === "operation.progress") last.push(event);
+    else all.push([event]);
+  }
+  return all;
 }
 
 /** Both, each event once, in order. */
@@ -337,6 +386,14 @@ function merge(a: readonly SyncEvent[], b: readonly SyncEvent[]): readonly SyncE
     .sort((x, y) => x.revision - y.revision || x.id - y.id)
     .sort((x, y) => (x.at < y.at ? -1 : x.at > y.at ? 1 : 0))
     .slice(-MOST_EVENTS);
+}
+
+/** What happened, in a word. */
+function happening(event: SyncEvent): string {
+  // The wire calls every change progress that leaves the status as it was.
+  if (event.topic === "operations" && event.type === "operation.progress" && !isActive(event.data.status))
+    return "Changed";
+  return event.topic === "errors" ? "Error" : words(event.type.slice(event.type.indexOf(".") + 1));
 }
 
 /** What an event says, in a line. */

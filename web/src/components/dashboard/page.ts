@@ -116,9 +116,9 @@ export const pageStyles = [
       background: var(--_surface);
     }
     td {
-      padding: 8px 10px;
+      padding: 7px 10px;
       border-bottom: 1px solid var(--_border);
-      vertical-align: top;
+      vertical-align: baseline;
       max-width: 340px;
     }
     /* Takes what the others leave, and gives way first. */
