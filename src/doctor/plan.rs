@@ -65,7 +65,7 @@ async fn unreachable(
 }
 
 /// Why a check has no finding.
-enum Unasked {
+pub(super) enum Unasked {
     Error(CheckError),
     TooSlow(Duration),
 }
@@ -81,7 +81,8 @@ async fn bounded<T>(
     }
 }
 
-fn could_not(why: Unasked) -> Finding {
+/// What to say then.
+pub(super) fn could_not(why: Unasked) -> Finding {
     let why = match why {
         Unasked::Error(error) => error.chain(),
         Unasked::TooSlow(limit) => format!("no answer within {} s", limit.as_secs_f32()),

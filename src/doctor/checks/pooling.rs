@@ -12,13 +12,27 @@ use crate::postgres::config::DatabaseConfig;
 const ROUNDS: usize = 3;
 const PROCESS: &str = "SELECT pg_backend_pid()";
 
+/// The processes that served the first session, then the second inside a transaction, then the first again.
+struct Round {
+    before: i32,
+    other: i32,
+    after: i32,
+}
+
+/// Whether two sessions were served by one process, or one of them by several.
+fn is_pooled(rounds: &[Round]) -> bool {
+    let own = rounds.first().map(|round| round.before);
+    rounds.iter().any(|round| {
+        round.before == round.other || round.after != round.before || Some(round.before) != own
+    })
+}
+
 /// What it found, and whether there is such a proxy. Asked before anything is set in a session.
 pub(in crate::doctor) async fn check(
     config: &DatabaseConfig,
 ) -> Result<(Finding, bool), CheckError> {
     let (first, second) = (bare(config).await?, bare(config).await?);
-    let mut seen = Vec::new();
-    let mut pooled = false;
+    let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let before = process(&first).await?;
         // An open transaction keeps its process, so that a proxy has to find another one for the first session.
@@ -26,10 +40,13 @@ pub(in crate::doctor) async fn check(
         let other = process(&second).await?;
         let after = process(&first).await?;
         second.batch_execute("ROLLBACK").await?;
-        pooled |= before == other || before != after;
-        seen.extend([before, after]);
+        rounds.push(Round {
+            before,
+            other,
+            after,
+        });
     }
-    pooled |= seen.windows(2).any(|pair| pair[0] != pair[1]);
+    let pooled = is_pooled(&rounds);
     let finding = if pooled {
         Finding::failure(
             "a proxy pools by transaction: one session is served by several server processes",
@@ -49,4 +66,36 @@ async fn bare(config: &DatabaseConfig) -> Result<Client, CheckError> {
 
 async fn process(client: &Client) -> Result<i32, CheckError> {
     Ok(client.query_typed_one(PROCESS, &[]).await?.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounds(processes: &[[i32; 3]]) -> Vec<Round> {
+        let round = |[before, other, after]: &[i32; 3]| Round {
+            before: *before,
+            other: *other,
+            after: *after,
+        };
+        processes.iter().map(round).collect()
+    }
+
+    #[test]
+    fn sessions_of_the_servers_own_keep_their_processes() {
+        assert!(!is_pooled(&rounds(&[[1, 2, 1], [1, 2, 1]])));
+    }
+
+    #[test]
+    fn a_process_that_serves_both_or_changes_betrays_a_pool() {
+        assert!(
+            is_pooled(&rounds(&[[1, 1, 2]])),
+            "the last one used is used again"
+        );
+        assert!(is_pooled(&rounds(&[[1, 2, 3]])), "in turn");
+        assert!(
+            is_pooled(&rounds(&[[1, 2, 1], [2, 1, 2]])),
+            "between rounds"
+        );
+    }
 }

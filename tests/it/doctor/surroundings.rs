@@ -59,14 +59,12 @@ async fn prepared_transactions_are_counted_and_the_mode_that_forbids_them_is_sai
             .contains("max_prepared_transactions is 20")
     );
 
-    client
-        .batch_execute(
-            "ALTER DATABASE bellwether SET bellwether.doorbell = 'never';
-             SET bellwether.doorbell = 'never';
-             BEGIN; INSERT INTO sync_operations (operation_type) VALUES ('x'); PREPARE TRANSACTION 'left behind'",
-        )
-        .await
-        .expect("prepared");
+    for statements in [
+        "ALTER DATABASE bellwether SET bellwether.doorbell = 'never'; SET bellwether.doorbell = 'never'",
+        "BEGIN; INSERT INTO sync_operations (operation_type) VALUES ('x'); PREPARE TRANSACTION 'left behind'",
+    ] {
+        client.batch_execute(statements).await.expect("done");
+    }
     let report = doctor(&server.url(), &["--long-transaction", "1ms"]).await;
     assert_eq!(
         report.status("doorbell_mode"),
