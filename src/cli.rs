@@ -119,6 +119,10 @@ pub struct DoctorArgs {
     /// How long events are kept, as the relays were told
     #[arg(long, env = "BELLWETHER_KEEP_EVENTS", default_value = "7d", value_parser = duration, value_name = "DURATION")]
     pub keep_events: Duration,
+    /// Bytes of events that are kept at most, as the relays were told
+    #[arg(long, env = "BELLWETHER_KEEP_EVENTS_BYTES", default_value_t = SchedulerOptions::default().keep_events_bytes,
+        value_parser = clap::value_parser!(u64).range(1_048_576..), value_name = "BYTES")]
+    pub keep_events_bytes: u64,
     /// Sessions of a relay's pool, as it was told
     #[arg(long, env = "BELLWETHER_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=1000), value_name = "N")]
     pub pool_size: u16,
@@ -138,6 +142,7 @@ impl DoctorArgs {
             limit: self.timeout,
             long_transaction: self.long_transaction,
             keep_events: self.keep_events,
+            keep_events_bytes: self.keep_events_bytes,
             pool_size: self.pool_size,
             relay_dead_after: self.relay_dead_after,
         }

@@ -26,7 +26,7 @@ pub(super) struct Expected {
 /// What makes a function do what it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Function {
-    /// Between the dollar signs.
+    /// Between the dollar signs; or the tree as [`bare`] has it.
     pub(super) body: String,
     /// Whether it runs with the rights of its owner.
     pub(super) is_security_definer: bool,
@@ -102,19 +102,30 @@ impl Expected {
     /// Takes in a function and returns what follows it.
     fn take_function<'a>(&mut self, head: &str, after: &'a str) -> &'a str {
         let name = head.split('(').next().unwrap_or(head).to_owned();
-        let (clauses, quoted) = after
-            .split_once("    AS $")
-            .expect("a function has a quoted body");
-        let (tag, quoted) = quoted.split_once('$').expect("a quote has two signs");
-        let (body, rest) = quoted
-            .split_once(&format!("${tag}$"))
-            .expect("a quote ends");
+        let (clauses, body, rest) = match after.split_once("\n\n") {
+            // A body that PostgreSQL keeps as a tree: what it prints is compared without white space.
+            Some((statement, rest)) if !statement.contains("    AS $") => {
+                let (clauses, body) = statement
+                    .split_once("    RETURN ")
+                    .expect("a function has a body");
+                (clauses, bare(&format!("RETURN {body}")), rest)
+            }
+            _ => {
+                let (clauses, quoted) =
+                    after.split_once("    AS $").expect("a function has a body");
+                let (tag, quoted) = quoted.split_once('$').expect("a quote has two signs");
+                let (body, rest) = quoted
+                    .split_once(&format!("${tag}$"))
+                    .expect("a quote ends");
+                (clauses, body.to_owned(), rest)
+            }
+        };
         let settings = clauses.lines().filter_map(|clause| {
             let (name, value) = clause.trim().strip_prefix("SET ")?.split_once(" TO ")?;
             Some(setting(name, value))
         });
         let function = Function {
-            body: body.to_owned(),
+            body,
             is_security_definer: clauses.contains("SECURITY DEFINER"),
             settings: settings.collect(),
         };
@@ -163,6 +174,14 @@ impl Expected {
     }
 }
 
+/// A body that is kept as a tree, in one spelling: PostgreSQL prints it with breaks of its own.
+pub(super) fn bare(body: &str) -> String {
+    body.split_whitespace()
+        .collect::<String>()
+        .trim_end_matches(';')
+        .to_owned()
+}
+
 /// A setting in one spelling, whether it comes from the dump or from `pg_proc.proconfig`.
 pub(super) fn setting(name: &str, value: &str) -> (String, String) {
     let bare = |text: &str| text.trim_matches(['"', '\'']).to_owned();
@@ -174,8 +193,9 @@ fn first_word(text: &str) -> String {
 }
 
 fn word_after(words: &[&str], word: &str) -> String {
-    let at = words.iter().position(|candidate| *candidate == word);
-    let next = at.and_then(|at| words.get(at + 1));
+    let mut after = words.iter().skip_while(|candidate| **candidate != word);
+    after.next();
+    let next = after.find(|candidate| **candidate != "ONLY");
     next.copied().unwrap_or_default().to_owned()
 }
 

@@ -48,6 +48,8 @@ pub struct DoctorOptions {
     pub long_transaction: Duration,
     /// How long the relays keep events.
     pub keep_events: Duration,
+    /// How many bytes of them.
+    pub keep_events_bytes: u64,
     /// How many sessions a relay's pool may have.
     pub pool_size: u16,
     /// After how long without a sign of life a relay is dead.

@@ -182,7 +182,11 @@ impl Examination<'_> {
         } else {
             self.ask("lease", lease::check(session)).await;
         }
-        self.ask("log_size", log_size::check(session)).await;
+        self.ask(
+            "log_size",
+            log_size::check(session, options.keep_events_bytes),
+        )
+        .await;
         self.ask("retention", retention::check(session, options.keep_events))
             .await;
         self.ask("relays", relays::check(session, options.relay_dead_after))

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::doctor::checks::some;
-use crate::doctor::expected::{Expected, Function, setting};
+use crate::doctor::expected::{Expected, Function, bare, setting};
 use crate::doctor::report::{Finding, Status};
 use crate::doctor::session::{CheckError, Session};
 
-const ASK: &str = "SELECT n.nspname || '.' || p.proname, p.prosrc, p.prosecdef, p.proconfig,
-        NOT EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) WHERE grantee = 0)
+const ASK: &str = "SELECT n.nspname || '.' || p.proname, coalesce(p.prosrc, ''), p.prosecdef, p.proconfig,
+        NOT EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) WHERE grantee = 0),
+        pg_get_function_sqlbody(p.oid)
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE n.nspname IN ('bellwether', 'public') AND p.prokind = 'f'";
 
@@ -24,7 +25,7 @@ pub(in crate::doctor) async fn check(
     expected: &Expected,
 ) -> Result<Finding, CheckError> {
     let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-    for row in session.rows(ASK).await? {
+    for row in session.qualified_rows(ASK).await? {
         let settings: Option<Vec<String>> = row.get(3);
         let settings = settings.unwrap_or_default();
         let settings = settings.iter().filter_map(|text| {
@@ -32,7 +33,10 @@ pub(in crate::doctor) async fn check(
             Some(setting(name, value))
         });
         let function = Function {
-            body: row.get::<_, String>(1).replace("\r\n", "\n"),
+            body: match row.get::<_, Option<&str>>(5) {
+                Some(tree) => bare(tree),
+                None => row.get::<_, String>(1).replace("\r\n", "\n"),
+            },
             is_security_definer: row.get(2),
             settings: settings.collect(),
         };

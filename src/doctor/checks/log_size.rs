@@ -4,7 +4,7 @@ use crate::doctor::checks::bytes;
 use crate::doctor::report::Finding;
 use crate::doctor::session::{CheckError, Session};
 
-/// The log itself and, should it have any, its partitions. Row counts are the statistics' estimates.
+/// The log and its slots. Row counts are the statistics' estimates.
 const ASK: &str = "WITH part AS (
         SELECT 'bellwether.event'::regclass::oid AS oid UNION SELECT relid FROM pg_partition_tree('bellwether.event')
     )
@@ -17,7 +17,10 @@ const ASK: &str = "WITH part AS (
 /// Fewer dead rows than this are not worth a word.
 const MANY_DEAD: i64 = 100_000;
 
-pub(in crate::doctor) async fn check(session: &Session) -> Result<Finding, CheckError> {
+pub(in crate::doctor) async fn check(
+    session: &Session,
+    keep_bytes: u64,
+) -> Result<Finding, CheckError> {
     let row = session.row(ASK).await?;
     let (table, indexes, live, dead): (i64, i64, i64, i64) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
@@ -30,7 +33,13 @@ pub(in crate::doctor) async fn check(session: &Session) -> Result<Finding, Check
     if live > 0 {
         found = format!("{found} ({} each)", bytes((table + indexes) / live));
     }
-    let finding = if dead > MANY_DEAD && dead > live / 2 {
+    let total = u64::try_from(table + indexes).unwrap_or_default();
+    let finding = if total > keep_bytes.saturating_add(keep_bytes / 4) {
+        Finding::warning(
+            format!("{found}; more than --keep-events-bytes"),
+            "let a relay run (it trims every minute); if one does: see writing transactions, and its log for failed jobs",
+        )
+    } else if dead > MANY_DEAD && dead > live / 2 {
         Finding::warning(
             format!("{found}; {dead} deleted ones still take room"),
             "let autovacuum keep up (see vacuum); new events fill the room that it frees, VACUUM FULL would lock out writers",

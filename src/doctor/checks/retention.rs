@@ -10,7 +10,9 @@ use crate::doctor::session::{CheckError, Session};
 const ASK: &str = "SELECT (SELECT extract(epoch FROM clock_timestamp() - e.at)::double precision FROM bellwether.event e ORDER BY e.xid LIMIT 1),
     (SELECT trimmed_through::text FROM bellwether.log), pg_snapshot_xmin(pg_current_snapshot())::text";
 
-/// Old events go in bites, and every minute.
+/// A slot of the log goes as a whole, once its newest event is old: this much of the time is on top.
+const FURTHER: u32 = 3;
+/// And the relays look every minute.
 const SLACK: Duration = Duration::from_secs(15 * 60);
 
 pub(in crate::doctor) async fn check(
@@ -23,9 +25,9 @@ pub(in crate::doctor) async fn check(
     let kept = seconds(keep.as_secs_f64());
     let finding = match oldest {
         None => Finding::ok("the log is empty"),
-        Some(age) if age > (keep + SLACK).as_secs_f64() => Finding::warning(
+        Some(age) if age > (keep + keep / FURTHER + SLACK).as_secs_f64() => Finding::warning(
             format!(
-                "the oldest event is {} old, though events are kept for {kept}",
+                "the oldest event is {} old, though events are kept for {kept} and a third more",
                 seconds(age)
             ),
             "let a relay run (it trims every minute); if one does: see writing transactions and prepared transactions, which it never trims past, its log for failed jobs, and its --keep-events",

@@ -9,13 +9,15 @@ use crate::doctor::session::{CheckError, Session};
 const LACKING: &str = "
     WITH relation (name, rights) AS (VALUES
         ('bellwether.event', 'SELECT, INSERT, DELETE'), ('bellwether.log', 'SELECT, UPDATE'),
+        ('bellwether.event_0', 'SELECT, TRUNCATE'), ('bellwether.event_1', 'SELECT, TRUNCATE'),
+        ('bellwether.event_2', 'SELECT, TRUNCATE'), ('bellwether.event_3', 'SELECT, TRUNCATE'),
         ('bellwether.timeline', 'SELECT, INSERT'), ('bellwether.relay', 'SELECT, INSERT, UPDATE, DELETE'),
         ('bellwether.stalled_operation', 'SELECT, INSERT, UPDATE, DELETE'),
         ('bellwether.migration', 'SELECT'), ('bellwether.function', 'SELECT'),
         ('public.sync_operations', 'SELECT'), ('public.sync_operation_errors', 'SELECT'),
         ('public.connection_status', 'SELECT, INSERT, UPDATE, DELETE'),
         ('public.sync_status_snapshots', 'SELECT, INSERT, DELETE')
-    ), sequence (name, rights) AS (VALUES ('bellwether.lease', 'SELECT, UPDATE'), ('bellwether.event_index_refresh', 'USAGE')),
+    ), sequence (name, rights) AS (VALUES ('bellwether.lease', 'SELECT, UPDATE'), ('bellwether.event_id', 'USAGE'), ('bellwether.event_slot', 'SELECT, USAGE')),
     routine (name) AS (VALUES ('ring'), ('extend_lease'), ('mark_stalled'), ('trim_log'), ('summarize_event_index'))
     SELECT r || ' ON ' || name FROM relation, regexp_split_to_table(rights, ', ') AS r
     WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), r)
@@ -34,7 +36,9 @@ const POWERLESS_OWNERS: &str =
     FROM pg_proc p WHERE p.pronamespace = to_regnamespace('bellwether') AND p.prosecdef
     AND NOT (has_schema_privilege(p.proowner, 'bellwether', 'USAGE')
              AND has_table_privilege(p.proowner, 'bellwether.event', 'INSERT')
-             AND has_sequence_privilege(p.proowner, 'bellwether.lease', 'SELECT'))";
+             AND has_sequence_privilege(p.proowner, 'bellwether.lease', 'SELECT')
+             AND has_sequence_privilege(p.proowner, 'bellwether.event_slot', 'SELECT')
+             AND has_sequence_privilege(p.proowner, 'bellwether.event_id', 'USAGE'))";
 
 const OWNER: &str = "SELECT current_user::text, bool_and(pg_has_role(c.relowner, 'USAGE')),
         (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)

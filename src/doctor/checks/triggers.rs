@@ -11,7 +11,7 @@ use crate::doctor::session::{CheckError, Session};
 const TRIGGERS: &str = "SELECT n.nspname || '.' || c.relname, t.tgname::text, pg_get_triggerdef(t.oid), t.tgenabled::text,
         t.tgtype & 3 = 3
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE NOT t.tgisinternal AND (n.nspname = 'bellwether' OR n.nspname = 'public' AND c.relname IN
+    WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND (n.nspname = 'bellwether' OR n.nspname = 'public' AND c.relname IN
         ('sync_operations', 'sync_operation_errors', 'connection_status', 'sync_status_snapshots'))
     ORDER BY 1, 2";
 

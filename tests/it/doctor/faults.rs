@@ -171,7 +171,7 @@ async fn tables_that_a_crash_would_empty_or_that_lost_an_index_are_found() {
         "ALTER TABLE public.connection_status SET UNLOGGED;
          DROP INDEX public.sync_operations_of_an_owner;
          ALTER TABLE public.sync_operations ENABLE ROW LEVEL SECURITY;
-         ALTER TABLE bellwether.event SET (autovacuum_enabled = off)",
+         ALTER TABLE bellwether.event_1 SET (autovacuum_enabled = off)",
     )
     .await;
     let report = doctor(&database.url(), &[]).await;
@@ -185,7 +185,7 @@ async fn tables_that_a_crash_would_empty_or_that_lost_an_index_are_found() {
     assert_eq!(figures["row_level_security"][0], "public.sync_operations");
     assert_eq!(
         report.check("vacuum")["figures"]["switched_off"][0],
-        "bellwether.event"
+        "bellwether.event_1"
     );
     execute(&database, report.advice("vacuum")[0]).await;
     assert_eq!(doctor(&database.url(), &[]).await.status("vacuum"), "ok");

@@ -144,7 +144,7 @@ async fn events_that_should_be_gone_are_noticed() {
     client
         .batch_execute(
             "INSERT INTO sync_operations (operation_type) VALUES ('old');
-             UPDATE bellwether.event SET at = at - interval '8 days'",
+             UPDATE bellwether.event SET at = at - interval '10 days'",
         )
         .await
         .expect("an old event");
@@ -153,7 +153,7 @@ async fn events_that_should_be_gone_are_noticed() {
     assert!(
         report
             .found("retention")
-            .contains("8.0 days old, though events are kept for 7.0 days")
+            .contains("10.0 days old, though events are kept for 7.0 days")
     );
     let report = doctor(&database.url(), &["--keep-events", "9d"]).await;
     assert_eq!(report.status("retention"), "ok");
