@@ -559,13 +559,14 @@ CREATE FUNCTION bellwether.keep_replicated_revision() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 DECLARE
-    life constant text[] := ARRAY['heartbeat_at', 'updated_at', 'revision'];
+    life           constant text[] := ARRAY['heartbeat_at', 'updated_at', 'revision'];
+    greatest_known constant bigint := 9007199254740991;
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        IF NEW.revision <= 1 THEN -- the default: none was sent
-            NEW.revision := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint;
+        IF NEW.revision <= 1 OR NEW.revision > greatest_known THEN -- the default: none was sent
+            NEW.revision := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000.0)::bigint;
         END IF;
-    ELSIF NEW.revision <= OLD.revision THEN
+    ELSIF NEW.revision <= OLD.revision OR NEW.revision > greatest_known THEN
         NEW.revision := OLD.revision;
         IF pg_catalog.to_jsonb(NEW) OPERATOR(pg_catalog.-) life IS DISTINCT FROM pg_catalog.to_jsonb(OLD) OPERATOR(pg_catalog.-) life THEN
             NEW.revision := OLD.revision + 1;
@@ -591,13 +592,13 @@ CREATE FUNCTION bellwether.keep_revision() RETURNS trigger
     AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        NEW.revision := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint;
+        NEW.revision := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000.0)::bigint;
         RETURN NEW;
     END IF;
     IF NEW.id <> OLD.id THEN
         RAISE EXCEPTION 'column "id" of "%" cannot be changed (% to %)', TG_TABLE_NAME, OLD.id, NEW.id
             USING ERRCODE = 'check_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'id',
-                  CONSTRAINT = TG_TABLE_NAME || '_id_cannot_be_changed';
+                  CONSTRAINT = TG_TABLE_NAME::text || '_id_cannot_be_changed';
     END IF;
     NEW.revision := OLD.revision;
     IF NEW OPERATOR(pg_catalog.*<>) OLD THEN
@@ -685,14 +686,14 @@ BEGIN
     ELSIF NEW.completed_at < first OR NEW.completed_at >= beyond THEN
         refused := 'completed_at';
         value := NEW.completed_at;
-    ELSIF NEW.duration_seconds < 0 OR NEW.duration_seconds > 1e12 THEN
+    ELSIF NEW.duration_seconds < 0.0 OR NEW.duration_seconds > 1e12 THEN
         refused := 'duration_seconds';
         rule := 'is_between_0_and_1e12';
         value := NEW.duration_seconds;
     ELSIF pg_catalog.octet_length(NEW.owner) > 1024 THEN -- an index on it has to hold it
         refused := 'owner';
         rule := 'is_at_most_1024_bytes';
-        value := pg_catalog.octet_length(NEW.owner) || ' bytes';
+        value := pg_catalog.octet_length(NEW.owner)::text || ' bytes';
     ELSIF NEW.operation_type = '' THEN
         refused := 'operation_type';
         rule := 'is_not_empty';
@@ -1513,11 +1514,11 @@ CREATE FUNCTION public.sync_health_score(error_rate_percent numeric, stalled_ope
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
     SELECT CASE WHEN error_rate_percent IS NOT NULL THEN
-        pg_catalog.round(greatest(0, 100
+        pg_catalog.round(greatest(0, 100.0
             - least(60, greatest(0, 3.0 * error_rate_percent))
-            - least(30, greatest(0, 10.0 * coalesce(stalled_operations, 0)))
-            - least(10, greatest(0, 2.0 * coalesce(lost_connections, 0)))
-            - least(10, greatest(0, coalesce(average_latency_ms, 0)::numeric / 100))), 2)
+            - least(30, greatest(0, 10.0 * coalesce(stalled_operations, 0)::numeric))
+            - least(10, greatest(0, 2.0 * coalesce(lost_connections, 0)::numeric))
+            - least(10, greatest(0, coalesce(average_latency_ms, 0)::numeric / 100.0))), 2)
     END
 $$;
 

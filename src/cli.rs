@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::doctor::DoctorOptions;
 use crate::http::AllowedOrigin;
 use crate::hub::HubLimits;
 use crate::hub::mirror::MirrorLimits;
@@ -60,6 +61,9 @@ pub enum Command {
     Migrate(DatabaseArgs),
     /// Take a health snapshot now and print it as JSON
     Snapshot(SnapshotArgs),
+    /// Check the whole path from a write to a screen; say what is wrong and what to do
+    #[command(after_help = DOCTOR_EXIT)]
+    Doctor(DoctorArgs),
 }
 
 /// Which database.
@@ -79,6 +83,70 @@ pub struct SnapshotArgs {
     /// How far back ended operations count
     #[arg(long, env = "BELLWETHER_HEALTH_WINDOW", default_value = "15m", value_parser = duration, value_name = "DURATION")]
     pub health_window: Duration,
+}
+
+/// What scripts want to know.
+const DOCTOR_EXIT: &str = "Exit status: 0 all is well (warnings allowed), 1 something is not, 2 the database cannot be reached or the \
+    command line makes no sense. Nothing is written unless --write is given.";
+
+/// Options of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// A relay to check too
+    #[arg(long, env = "BELLWETHER_URL", value_name = "URL", value_parser = relay_url)]
+    pub relay_url: Option<reqwest::Url>,
+    /// Write an operation, see that it comes out of the relay, and delete it again
+    #[arg(long, requires = "relay_url")]
+    pub write: bool,
+    /// A role that applications write as, to check its rights
+    #[arg(long, value_name = "ROLE")]
+    pub writer: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Let warnings fail, too
+    #[arg(long)]
+    pub strict: bool,
+    /// How long one check may take
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
+    pub timeout: Duration,
+    /// How long a transaction may be writing before it is a warning
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    pub long_transaction: Duration,
+    /// How long events are kept, as the relays were told
+    #[arg(long, env = "BELLWETHER_KEEP_EVENTS", default_value = "7d", value_parser = duration, value_name = "DURATION")]
+    pub keep_events: Duration,
+    /// Bytes of events that are kept at most, as the relays were told
+    #[arg(long, env = "BELLWETHER_KEEP_EVENTS_BYTES", default_value_t = SchedulerOptions::default().keep_events_bytes,
+        value_parser = clap::value_parser!(u64).range(1_048_576..), value_name = "BYTES")]
+    pub keep_events_bytes: u64,
+    /// Sessions of a relay's pool, as it was told
+    #[arg(long, env = "BELLWETHER_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=1000), value_name = "N")]
+    pub pool_size: u16,
+    /// After how long without a sign of life a relay is dead, as the relays were told
+    #[arg(long, env = "BELLWETHER_RELAY_DEAD_AFTER", default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub relay_dead_after: Duration,
+}
+
+impl DoctorArgs {
+    /// What to examine.
+    pub fn options(&self) -> DoctorOptions {
+        DoctorOptions {
+            database: self.database.database_url.clone(),
+            relay: self.relay_url.clone(),
+            write: self.write,
+            writer: self.writer.clone(),
+            limit: self.timeout,
+            long_transaction: self.long_transaction,
+            keep_events: self.keep_events,
+            keep_events_bytes: self.keep_events_bytes,
+            pool_size: self.pool_size,
+            relay_dead_after: self.relay_dead_after,
+        }
+    }
 }
 
 /// Options of `serve`.
@@ -328,6 +396,11 @@ impl RelayArgs {
             subscriber_bytes: self.subscriber_bytes,
         }
     }
+}
+
+/// Reads the address of a relay.
+fn relay_url(text: &str) -> Result<reqwest::Url, String> {
+    tail::address::base(text).map_err(|error| error.to_string())
 }
 
 /// Reads `250ms`, `15m`, `7d`, `1h 30m`. Zero would make a loop spin.

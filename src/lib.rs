@@ -15,7 +15,7 @@
 //! and what is too old. [`app`] wires the parts together and takes them apart in order; [`cli`] names every setting.
 //!
 //! [`demo`] is applications that do real work and report it, and [`tail`] a subscriber in a terminal; neither knows
-//! anything of the relay but what everyone does.
+//! anything of the relay but what everyone does. [`doctor`] checks all of it from outside.
 //!
 //! The arrows go one way, `app -> {http, scheduler, source} -> hub -> event`, and a test keeps it so.
 
@@ -30,6 +30,7 @@ pub mod scheduler;
 pub mod source;
 
 pub mod demo;
+pub mod doctor;
 pub mod tail;
 
 pub mod backoff;

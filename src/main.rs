@@ -1,13 +1,14 @@
 //! The `bellwether` program: reads the command line, starts what it asks for, and says how it ended.
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use bellwether::app::{self, AppError, Database};
-use bellwether::cli::{Cli, Command, ServeArgs};
+use bellwether::cli::{Cli, Command, DoctorArgs, ServeArgs};
 use bellwether::postgres::migrate::migrate;
 use bellwether::scheduler::take_snapshot;
-use bellwether::{shutdown, tail, telemetry};
+use bellwether::{doctor, shutdown, tail, telemetry};
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("bellwether: {}", chain(&*error));
             ExitCode::FAILURE
@@ -23,7 +24,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+async fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     telemetry::start(&cli.log, cli.log_format)?;
     let stop = CancellationToken::new();
     shutdown::on_signal(stop.clone())?;
@@ -38,8 +39,9 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
                 take_snapshot(&args.database.database_url, args.health_window).await?
             );
         }
+        Command::Doctor(args) => return examine(&args, stop).await,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(args: ServeArgs, stop: CancellationToken) -> Result<(), AppError> {
@@ -47,6 +49,22 @@ async fn serve(args: ServeArgs, stop: CancellationToken) -> Result<(), AppError>
     let database = Database::open(args.database).await?;
     tracing::info!("listening on http://{}", args.relay.listen);
     app::run(database, listener, &args.relay, stop).await
+}
+
+async fn examine(args: &DoctorArgs, stop: CancellationToken) -> Result<ExitCode, Box<dyn Error>> {
+    let options = args.options();
+    let report = tokio::select! {
+        report = doctor::examine(&options) => report,
+        () = stop.cancelled() => return Err("interrupted".into()),
+    };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        let coloured = std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        print!("{}", doctor::text(&report, coloured));
+    }
+    Ok(report.exit_code(args.strict))
 }
 
 /// An error and what caused it, on one line.

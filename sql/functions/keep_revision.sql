@@ -1,15 +1,18 @@
 -- Bumps the revision of a row of a table that derives nothing else, and refuses to change its id.
+--
+-- Both sides of each operator have one type: then it is PostgreSQL's own that is meant, whatever operators somebody has
+-- made in a schema of the writer's search_path. One of (numeric, integer) would be taken, and run with the writer's rights.
 CREATE OR REPLACE FUNCTION bellwether.keep_revision() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        NEW.revision := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint;
+        NEW.revision := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000.0)::bigint;
         RETURN NEW;
     END IF;
     IF NEW.id <> OLD.id THEN
         RAISE EXCEPTION 'column "id" of "%" cannot be changed (% to %)', TG_TABLE_NAME, OLD.id, NEW.id
             USING ERRCODE = 'check_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'id',
-                  CONSTRAINT = TG_TABLE_NAME || '_id_cannot_be_changed';
+                  CONSTRAINT = TG_TABLE_NAME::text || '_id_cannot_be_changed';
     END IF;
     NEW.revision := OLD.revision;
     IF NEW OPERATOR(pg_catalog.*<>) OLD THEN

@@ -1,6 +1,6 @@
 -- Rules for columns of sync_operations that are seldom written. They are no CHECK constraints, because those cost every
 -- statement, whatever it changes; this trigger fires only where one of its columns is written, for replicated rows too. To an
--- application a refusal looks the same: SQLSTATE 23514 with the name of the rule.
+-- application a refusal looks the same: SQLSTATE 23514 with the name of the rule. As to operators, see keep_revision.
 CREATE OR REPLACE FUNCTION bellwether.refuse_implausible_operation() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -19,14 +19,14 @@ BEGIN
     ELSIF NEW.completed_at < first OR NEW.completed_at >= beyond THEN
         refused := 'completed_at';
         value := NEW.completed_at;
-    ELSIF NEW.duration_seconds < 0 OR NEW.duration_seconds > 1e12 THEN
+    ELSIF NEW.duration_seconds < 0.0 OR NEW.duration_seconds > 1e12 THEN
         refused := 'duration_seconds';
         rule := 'is_between_0_and_1e12';
         value := NEW.duration_seconds;
     ELSIF pg_catalog.octet_length(NEW.owner) > 1024 THEN -- an index on it has to hold it
         refused := 'owner';
         rule := 'is_at_most_1024_bytes';
-        value := pg_catalog.octet_length(NEW.owner) || ' bytes';
+        value := pg_catalog.octet_length(NEW.owner)::text || ' bytes';
     ELSIF NEW.operation_type = '' THEN
         refused := 'operation_type';
         rule := 'is_not_empty';

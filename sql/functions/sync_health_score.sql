@@ -6,11 +6,11 @@ CREATE OR REPLACE FUNCTION public.sync_health_score(
 ) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN error_rate_percent IS NOT NULL THEN
-        pg_catalog.round(greatest(0, 100
+        pg_catalog.round(greatest(0, 100.0
             - least(60, greatest(0, 3.0 * error_rate_percent))
-            - least(30, greatest(0, 10.0 * coalesce(stalled_operations, 0)))
-            - least(10, greatest(0, 2.0 * coalesce(lost_connections, 0)))
-            - least(10, greatest(0, coalesce(average_latency_ms, 0)::numeric / 100))), 2)
+            - least(30, greatest(0, 10.0 * coalesce(stalled_operations, 0)::numeric))
+            - least(10, greatest(0, 2.0 * coalesce(lost_connections, 0)::numeric))
+            - least(10, greatest(0, coalesce(average_latency_ms, 0)::numeric / 100.0))), 2)
     END
 $$;
 COMMENT ON FUNCTION public.sync_health_score(numeric, bigint, bigint, double precision) IS

@@ -69,8 +69,29 @@ impl DatabaseConfig {
         &self,
         application_name: &str,
     ) -> Result<(Client, PgConnection), ConnectError> {
+        self.connect_with(application_name, &self.session_settings())
+            .await
+    }
+
+    /// Opens a session and sets nothing in it. Behind a proxy that pools by transaction, whatever a session sets stays
+    /// with the server's process, for whoever comes next.
+    ///
+    /// # Errors
+    /// As of [`Self::connect`].
+    pub(crate) async fn connect_bare(
+        &self,
+        application_name: &str,
+    ) -> Result<(Client, PgConnection), ConnectError> {
+        self.connect_with(application_name, "").await
+    }
+
+    async fn connect_with(
+        &self,
+        application_name: &str,
+        settings: &str,
+    ) -> Result<(Client, PgConnection), ConnectError> {
         let limit = self.time_to_connect();
-        match timeout(limit, self.establish(application_name)).await {
+        match timeout(limit, self.establish(application_name, settings)).await {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(source)) => Err(ConnectError::Refused {
                 target: self.to_string(),
@@ -114,6 +135,7 @@ impl DatabaseConfig {
     async fn establish(
         &self,
         application_name: &str,
+        settings: &str,
     ) -> Result<(Client, PgConnection), tokio_postgres::Error> {
         let mut hosts: Vec<&Config> = self.hosts.iter().collect();
         if self.random_order {
@@ -121,23 +143,26 @@ impl DatabaseConfig {
         }
         let (last, others) = hosts.split_last().expect("a config has at least one host");
         for host in others {
-            let attempt = self.establish_with(host, application_name);
+            let attempt = self.establish_with(host, application_name, settings);
             if let Ok(Ok(session)) = timeout(self.connect_timeout, attempt).await {
                 return Ok(session);
             }
         }
-        self.establish_with(last, application_name).await
+        self.establish_with(last, application_name, settings).await
     }
 
     async fn establish_with(
         &self,
         host: &Config,
         application_name: &str,
+        settings: &str,
     ) -> Result<(Client, PgConnection), tokio_postgres::Error> {
         let mut host = host.clone();
         host.application_name(application_name);
         let (client, mut connection) = host.connect(self.tls.clone()).await?;
-        run_on(&client, &mut connection, &self.session_settings()).await?;
+        if !settings.is_empty() {
+            run_on(&client, &mut connection, settings).await?;
+        }
         Ok((client, connection))
     }
 
@@ -178,7 +203,10 @@ type Connected = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
 impl Connect for PoolConnect {
     fn connect(&self, _: &Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
         Box::pin(async {
-            let (client, connection) = self.0.establish(APPLICATION_NAME).await?;
+            let (client, connection) = self
+                .0
+                .establish(APPLICATION_NAME, &self.0.session_settings())
+                .await?;
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     // Whoever uses the session meets the error too and says what it means.

@@ -8,6 +8,9 @@ use sha2::{Digest, Sha256};
 /// The oldest major version of PostgreSQL that has what the schema uses.
 pub const OLDEST_SERVER: i32 = 15;
 
+/// The newest major version of PostgreSQL that all tests have been run with.
+pub const NEWEST_SERVER: i32 = 18;
+
 /// A change of the tables, applied once.
 #[derive(Debug)]
 pub struct Migration {

@@ -20,6 +20,9 @@ use crate::postgres::pool::PgConnection;
 /// The NOTIFY channel. What it carries says nothing; it means "look".
 pub(crate) const CHANNEL: &str = "bellwether";
 
+/// What begins like this was rung to prove that somebody hears, and no event is behind it.
+pub(crate) const PROBE: &str = "probe ";
+
 /// A session that listens; dropping it ends the session.
 pub(super) struct Listener {
     client: Arc<Client>,
@@ -48,7 +51,7 @@ impl Listener {
             CancellationToken::new(),
             CancellationToken::new(),
         );
-        let word = format!("probe {}", Uuid::new_v4());
+        let word = format!("{PROBE}{}", Uuid::new_v4());
         tokio::spawn(drive(
             connection,
             word.clone(),
@@ -128,7 +131,7 @@ async fn drive(
                 heard.probe.notify_one();
             }
             Some(Ok(AsyncMessage::Notification(notification)))
-                if notification.payload().starts_with("probe ") => {}
+                if notification.payload().starts_with(PROBE) => {}
             Some(Ok(AsyncMessage::Notification(_))) => heard.bell.notify_one(),
             Some(Ok(_)) => {}
             Some(Err(error)) => {

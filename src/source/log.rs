@@ -189,25 +189,26 @@ impl Look {
     }
 }
 
-/// Reads one row of [`OWED`].
+/// Reads one row of [`OWED`]. What somebody has put there by hand may be of any kind: an instant of `infinity`.
 pub(super) fn event(row: &Row) -> Result<Event, SourceError> {
-    let key = |column| row.get::<_, Option<&str>>(column).map(Into::into);
-    let at = row.get::<_, jiff::Timestamp>(2).to_string();
+    let key =
+        |column| Ok::<_, SourceError>(row.try_get::<_, Option<&str>>(column)?.map(Into::into));
+    let at = row.try_get::<_, jiff::Timestamp>(2)?.to_string();
     Ok(Event::new(LogRow {
-        id: row.get(0),
-        xid: row.get::<_, Xid>(1).0,
+        id: row.try_get(0)?,
+        xid: row.try_get::<_, Xid>(1)?.0,
         at: &at,
-        revision: row.get(3),
-        topic: row.get(4),
-        kind: row.get(5),
-        entity: row.get(6),
+        revision: row.try_get(3)?,
+        topic: row.try_get(4)?,
+        kind: row.try_get(5)?,
+        entity: row.try_get(6)?,
         old: Keys {
-            status: key(7),
-            owner: key(8),
-            operation_type: key(9),
-            source: key(10),
+            status: key(7)?,
+            owner: key(8)?,
+            operation_type: key(9)?,
+            source: key(10)?,
         },
-        payload: row.get(11),
+        payload: row.try_get(11)?,
     })?)
 }
 

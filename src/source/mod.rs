@@ -31,6 +31,7 @@ use self::alertness::{Alertness, LEASE_MS, Next, Shown};
 use self::flush::Flush;
 use self::ground::Ground;
 use self::listener::Listener;
+pub(crate) use self::listener::{CHANNEL, PROBE};
 use self::log::Look;
 pub use self::replay::ReplayLog;
 use crate::backoff::Backoff;

@@ -84,7 +84,11 @@ impl Address {
     }
 }
 
-fn base(text: &str) -> Result<Url, TailError> {
+/// Reads the address of a relay, and lets it end with a slash.
+///
+/// # Errors
+/// Where it cannot be one.
+pub(crate) fn base(text: &str) -> Result<Url, TailError> {
     let wrong = |expected| TailError::Url {
         url: text.to_owned(),
         expected,

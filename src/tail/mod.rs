@@ -11,7 +11,7 @@
 //!
 //! Around the sessions is the loop of [`run`]: connect, follow, wait, and resume where the last session ended.
 
-mod address;
+pub(crate) mod address;
 mod awaited;
 mod connect;
 mod contact;
@@ -27,7 +27,7 @@ mod rows;
 mod screen;
 mod session;
 mod state;
-mod text;
+pub(crate) mod text;
 
 use std::{
     io,

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 /// Makes text from anywhere safe for a terminal: nothing in it can move the cursor, change colours, begin a new line or
 /// turn the direction of writing. Such characters are shown as their pictures, and what is longer than `longest`
 /// characters is cut, with a mark.
-pub(super) fn safe(text: &str, longest: usize) -> String {
+pub(crate) fn safe(text: &str, longest: usize) -> String {
     let mut characters = text.chars();
     let mut shown: String = characters.by_ref().take(longest).map(picture).collect();
     if characters.next().is_some() {
@@ -53,7 +53,7 @@ pub(super) fn clock(instant: Timestamp) -> String {
 }
 
 /// A length of time in the units that a person would use: `0.4 s`, `2 min 5 s`, `3 h 20 min`.
-pub(super) fn length(seconds: f64) -> String {
+pub(crate) fn length(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
         0..10 => format!("{:.1} s", seconds.max(0.0)),
@@ -64,7 +64,7 @@ pub(super) fn length(seconds: f64) -> String {
 }
 
 /// How long from one instant to another, as [`length`]; nothing where it is before it.
-pub(super) fn length_between(from: Timestamp, to: Timestamp) -> String {
+pub(crate) fn length_between(from: Timestamp, to: Timestamp) -> String {
     length(
         to.duration_since(from)
             .max(SignedDuration::ZERO)

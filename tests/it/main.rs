@@ -5,6 +5,7 @@
 mod api;
 mod architecture;
 mod compose;
+mod doctor;
 mod embedded;
 mod example_curl;
 mod example_tools;

@@ -531,6 +531,29 @@ async fn without_any_bell_events_come_with_the_safety_tick() {
 }
 
 #[tokio::test]
+async fn a_row_of_the_log_that_cannot_be_read_keeps_no_other_from_anybody() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let relay = Relay::start(&database.url(), &[]).await;
+    let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
+    subscriber.frame("snapshot").await;
+    client
+        .batch_execute(
+            "BEGIN;
+             INSERT INTO sync_operations (operation_type) VALUES ('spoilt');
+             UPDATE bellwether.event SET at = 'infinity';
+             INSERT INTO sync_operations (operation_type) VALUES ('sound');
+             COMMIT",
+        )
+        .await
+        .expect("written");
+    let events = subscriber.events_until(|_| true).await;
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["data"]["operation_type"], "sound");
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn heartbeats_on_a_quiet_stream_say_up_to_when_it_is_complete() {
     let database = TestDatabase::new().await;
     let relay = Relay::start(&database.url(), &["--tick", "20ms", "--heartbeat", "50ms"]).await;

@@ -159,6 +159,51 @@ async fn rows_written_as_a_replica_are_recorded_once_and_keep_their_revision() {
 }
 
 #[tokio::test]
+async fn a_revision_that_no_clock_gives_is_not_taken_over_and_the_row_can_still_be_changed() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "SET session_replication_role = replica;
+             INSERT INTO sync_operations (operation_type, revision) VALUES ('upload', 9223372036854775807);
+             UPDATE sync_operations SET message = 'a', revision = 9223372036854775807;
+             RESET session_replication_role;
+             UPDATE sync_operations SET message = 'b';
+             DELETE FROM sync_operations",
+        )
+        .await;
+    let revisions: Vec<_> = probe
+        .events()
+        .await
+        .iter()
+        .map(|event| event.revision)
+        .collect();
+    assert!(revisions.is_sorted_by(|a, b| a + 1 == *b), "{revisions:?}");
+    assert!(revisions[0] < 1 << 53, "{revisions:?}");
+    assert_eq!(revisions.len(), 4);
+}
+
+#[tokio::test]
+async fn an_operator_that_somebody_else_has_made_is_not_run_with_the_rights_of_a_writer() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "INSERT INTO sync_operations (operation_type) VALUES ('upload');
+             CREATE FUNCTION public.trap(numeric, integer) RETURNS numeric LANGUAGE plpgsql AS 'BEGIN RAISE ''trapped''; END';
+             CREATE FUNCTION public.trap_truth(numeric, integer) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE ''trapped''; END';
+             CREATE OPERATOR public.* (leftarg = numeric, rightarg = integer, function = public.trap);
+             CREATE OPERATOR public.- (leftarg = numeric, rightarg = integer, function = public.trap);
+             CREATE OPERATOR public./ (leftarg = numeric, rightarg = integer, function = public.trap);
+             CREATE OPERATOR public.< (leftarg = numeric, rightarg = integer, function = public.trap_truth);
+             SET search_path = public;
+             INSERT INTO sync_operation_errors (operation_id, message) SELECT id, 'broken' FROM sync_operations;
+             UPDATE sync_operation_errors SET message = 'mended';
+             UPDATE sync_operations SET duration_seconds = 3;
+             SELECT sync_health_score(7, 1, 1, 250)",
+        )
+        .await;
+}
+
+#[tokio::test]
 async fn the_rules_hold_for_rows_written_as_a_replica() {
     let probe = Probe::new().await;
     probe.run("SET session_replication_role = replica").await;

@@ -1,0 +1,102 @@
+//! May the role that we connect as do what the relay does? And may the owner of the triggers write the log?
+
+use crate::doctor::checks::some;
+use crate::doctor::report::{Finding, Status};
+use crate::doctor::session::{CheckError, Session};
+
+/// Every right that `serve` uses and this role lacks, as the GRANT would name it. A relation or function that is not
+/// there is told by other checks.
+const LACKING: &str = "
+    WITH relation (name, rights) AS (VALUES
+        ('bellwether.event', 'SELECT, INSERT, DELETE'), ('bellwether.log', 'SELECT, UPDATE'),
+        ('bellwether.event_0', 'SELECT, TRUNCATE'), ('bellwether.event_1', 'SELECT, TRUNCATE'),
+        ('bellwether.event_2', 'SELECT, TRUNCATE'), ('bellwether.event_3', 'SELECT, TRUNCATE'),
+        ('bellwether.timeline', 'SELECT, INSERT'), ('bellwether.relay', 'SELECT, INSERT, UPDATE, DELETE'),
+        ('bellwether.stalled_operation', 'SELECT, INSERT, UPDATE, DELETE'),
+        ('bellwether.migration', 'SELECT'), ('bellwether.function', 'SELECT'),
+        ('public.sync_operations', 'SELECT'), ('public.sync_operation_errors', 'SELECT'),
+        ('public.connection_status', 'SELECT, INSERT, UPDATE, DELETE'),
+        ('public.sync_status_snapshots', 'SELECT, INSERT, DELETE')
+    ), sequence (name, rights) AS (VALUES ('bellwether.lease', 'SELECT, UPDATE'), ('bellwether.event_id', 'USAGE'), ('bellwether.event_slot', 'SELECT, USAGE')),
+    routine (name) AS (VALUES ('ring'), ('extend_lease'), ('mark_stalled'), ('trim_log'), ('summarize_event_index'))
+    SELECT r || ' ON ' || name FROM relation, regexp_split_to_table(rights, ', ') AS r
+    WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), r)
+    UNION ALL
+    SELECT r || ' ON SEQUENCE ' || name FROM sequence, regexp_split_to_table(rights, ', ') AS r
+    WHERE to_regclass(name) IS NOT NULL AND NOT has_sequence_privilege(to_regclass(name), r)
+    UNION ALL
+    SELECT 'EXECUTE ON FUNCTION ' || p.oid::regprocedure FROM routine JOIN pg_proc p ON p.proname = routine.name
+    WHERE p.pronamespace = to_regnamespace('bellwether') AND NOT has_function_privilege(p.oid, 'EXECUTE')
+    UNION ALL
+    SELECT 'USAGE ON SCHEMA bellwether' WHERE NOT has_schema_privilege('bellwether', 'USAGE')";
+
+/// Functions with the rights of their owner, where the owner may not write the log: then no write works at all.
+const POWERLESS_OWNERS: &str =
+    "SELECT p.oid::regprocedure || ' of ' || quote_ident(pg_get_userbyid(p.proowner))
+    FROM pg_proc p WHERE p.pronamespace = to_regnamespace('bellwether') AND p.prosecdef
+    AND NOT (has_schema_privilege(p.proowner, 'bellwether', 'USAGE')
+             AND has_table_privilege(p.proowner, 'bellwether.event', 'INSERT')
+             AND has_sequence_privilege(p.proowner, 'bellwether.lease', 'SELECT')
+             AND has_sequence_privilege(p.proowner, 'bellwether.event_slot', 'SELECT')
+             AND has_sequence_privilege(p.proowner, 'bellwether.event_id', 'USAGE'))";
+
+const OWNER: &str = "SELECT current_user::text, bool_and(pg_has_role(c.relowner, 'USAGE')),
+        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+    FROM pg_class c WHERE c.oid IN ('bellwether.event'::regclass, 'public.sync_operations'::regclass)";
+
+pub(in crate::doctor) async fn check(session: &Session) -> Result<Finding, CheckError> {
+    let owner = session.row(OWNER).await?;
+    let (role, owns, superuser): (String, bool, bool) = (owner.get(0), owner.get(1), owner.get(2));
+    let texts = async |statement| -> Result<Vec<String>, CheckError> {
+        let rows = session.rows(statement).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    };
+    let lacking = texts(LACKING).await?;
+    let powerless = texts(POWERLESS_OWNERS).await?;
+
+    let who = if superuser {
+        "a superuser"
+    } else {
+        "no superuser"
+    };
+    let mut finding = Finding::ok(format!(
+        "role {role} ({who}) may {}",
+        if owns {
+            "serve and migrate"
+        } else {
+            "serve with --no-migrate; the tables belong to another role"
+        }
+    ));
+    if !lacking.is_empty() {
+        finding.add(
+            Status::Failure,
+            format!("it lacks {} rights: {}", lacking.len(), some(&lacking)),
+            format!(
+                "serve as the role that migrated, or: GRANT {} TO {role}",
+                lacking.join(&format!(" TO {role}; GRANT "))
+            ),
+        );
+    }
+    if !owns && lacking.is_empty() {
+        finding.add(
+            Status::Warning,
+            "it does not own the tables, so it cannot migrate, nor summarise the index of the log",
+            "serve as the role that migrated, or as a member of it",
+        );
+    }
+    if !powerless.is_empty() {
+        finding.add(
+            Status::Failure,
+            format!(
+                "no write can be recorded, since the owner may not write the log: {}",
+                some(&powerless)
+            ),
+            "ALTER FUNCTION … OWNER TO the owner of bellwether.event",
+        );
+    }
+    Ok(finding
+        .figure("role", role)
+        .figure("superuser", superuser)
+        .figure("owner", owns)
+        .figure("lacking", lacking))
+}
