@@ -221,7 +221,7 @@ DECLARE
     present constant timestamptz := pg_catalog.clock_timestamp();
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        NEW.revision := (extract(epoch FROM present) * 1000000)::bigint;
+        NEW.revision := (extract(epoch FROM present) * 1000000.0)::bigint;
         NEW.updated_at := present;
         IF NEW.status = 'connected' THEN
             NEW.connected_at := coalesce(NEW.connected_at, present);
@@ -269,13 +269,13 @@ DECLARE
     present constant timestamptz := pg_catalog.clock_timestamp();
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        IF NEW.progress = 0 AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
-            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2);
+        IF NEW.progress = 0.0 AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
+            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
         END IF;
     ELSE
         IF NEW.progress = OLD.progress AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items
            AND (NEW.processed_items <> OLD.processed_items OR NEW.total_items IS DISTINCT FROM OLD.total_items) THEN
-            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2);
+            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
         END IF;
         IF NEW.processed_items > OLD.processed_items AND NEW.progressed_at IS NOT DISTINCT FROM OLD.progressed_at THEN
             NEW.progressed_at := present;
@@ -323,16 +323,16 @@ BEGIN
        AND NEW.status = OLD.status AND NEW.id = OLD.id AND NEW.started_at IS NOT NULL THEN
         NEW.progress := CASE WHEN NEW.progress <> OLD.progress THEN NEW.progress
                              WHEN NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items
-                                 THEN pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2)
+                                 THEN pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2)
                              ELSE OLD.progress END;
         elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, NEW.started_at));
         NEW.items_per_second := bellwether.smoothed_rate(OLD.items_per_second, NEW.processed_items - OLD.processed_items, elapsed,
                                                          pg_catalog.date_part('epoch', OLD.progressed_at) - pg_catalog.date_part('epoch', NEW.started_at));
-        remaining := bellwether.seconds_left(NEW.items_per_second, NEW.total_items::double precision - NEW.processed_items, NEW.progress,
+        remaining := bellwether.seconds_left(NEW.items_per_second, NEW.total_items::double precision - NEW.processed_items::double precision, NEW.progress,
                                              pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', NEW.started_at));
         -- Beyond ten years it is not known, and must not overflow.
         NEW.estimated_completion_at :=
-            CASE WHEN remaining > 0 AND remaining < 315360000 THEN present + pg_catalog.make_interval(secs => remaining) END;
+            CASE WHEN remaining > 0::double precision AND remaining < 315360000::double precision THEN present + pg_catalog.make_interval(secs => remaining) END;
         NEW.progressed_at := present;
         NEW.updated_at := present;
         NEW.heartbeat_at := present;
@@ -342,13 +342,13 @@ BEGIN
 
     ends := NEW.status IN ('completed', 'failed', 'cancelled');
     IF TG_OP = 'INSERT' THEN
-        NEW.revision := (extract(epoch FROM present) * 1000000)::bigint;
+        NEW.revision := (extract(epoch FROM present) * 1000000.0)::bigint;
         NEW.updated_at := present;
         NEW.progressed_at := CASE WHEN NEW.processed_items > 0 THEN present END;
         NEW.items_per_second := NULL;
         NEW.estimated_completion_at := NULL;
-        IF NEW.progress = 0 AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
-            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2);
+        IF NEW.progress = 0.0 AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
+            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
         END IF;
     ELSE
         IF NEW.id <> OLD.id THEN
@@ -381,7 +381,7 @@ BEGIN
         IF moved THEN
             IF NEW.progress = OLD.progress AND NEW.total_items > 0
                AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
-                NEW.progress := pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2);
+                NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
             END IF;
             IF NEW.processed_items > OLD.processed_items AND NOT ends THEN
                 IF OLD.status = 'in_progress' OR NEW.status = OLD.status THEN
@@ -406,10 +406,10 @@ BEGIN
             IF NEW.status <> OLD.status AND OLD.started_at IS NOT NULL THEN
                 NEW.progressed_at := present; -- taken up again: the time in between was not work
             END IF;
-            remaining := bellwether.seconds_left(NEW.items_per_second, NEW.total_items::double precision - NEW.processed_items, NEW.progress,
+            remaining := bellwether.seconds_left(NEW.items_per_second, NEW.total_items::double precision - NEW.processed_items::double precision, NEW.progress,
                                                  pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', NEW.started_at));
             NEW.estimated_completion_at :=
-                CASE WHEN remaining > 0 AND remaining < 315360000 THEN present + pg_catalog.make_interval(secs => remaining) END;
+                CASE WHEN remaining > 0::double precision AND remaining < 315360000::double precision THEN present + pg_catalog.make_interval(secs => remaining) END;
         END IF;
     END IF;
 
@@ -425,7 +425,7 @@ BEGIN
             NEW.duration_seconds := greatest(0, extract(epoch FROM NEW.completed_at) - extract(epoch FROM NEW.started_at));
         END IF;
         IF NEW.items_per_second IS NULL AND NEW.duration_seconds BETWEEN 0.000001 AND 1e12 AND NEW.processed_items > 0 THEN
-            NEW.items_per_second := NEW.processed_items / NEW.duration_seconds;
+            NEW.items_per_second := NEW.processed_items::numeric / NEW.duration_seconds;
         END IF;
         IF NEW.status = 'completed' THEN
             NEW.progress := 100;

@@ -5,7 +5,7 @@ DECLARE
     present constant timestamptz := pg_catalog.clock_timestamp();
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        NEW.revision := (extract(epoch FROM present) * 1000000)::bigint;
+        NEW.revision := (extract(epoch FROM present) * 1000000.0)::bigint;
         NEW.updated_at := present;
         IF NEW.status = 'connected' THEN
             NEW.connected_at := coalesce(NEW.connected_at, present);

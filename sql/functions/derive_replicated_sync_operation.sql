@@ -8,13 +8,13 @@ DECLARE
     present constant timestamptz := pg_catalog.clock_timestamp();
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        IF NEW.progress = 0 AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
-            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2);
+        IF NEW.progress = 0.0 AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
+            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
         END IF;
     ELSE
         IF NEW.progress = OLD.progress AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items
            AND (NEW.processed_items <> OLD.processed_items OR NEW.total_items IS DISTINCT FROM OLD.total_items) THEN
-            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items / NEW.total_items, 2);
+            NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
         END IF;
         IF NEW.processed_items > OLD.processed_items AND NEW.progressed_at IS NOT DISTINCT FROM OLD.progressed_at THEN
             NEW.progressed_at := present;

@@ -185,20 +185,44 @@ async fn a_revision_that_no_clock_gives_is_not_taken_over_and_the_row_can_still_
 #[tokio::test]
 async fn an_operator_that_somebody_else_has_made_is_not_run_with_the_rights_of_a_writer() {
     let probe = Probe::new().await;
+    // An operator for each pair of types that PostgreSQL has none for: whoever lacks a cast runs into it.
     probe
         .run(
-            "INSERT INTO sync_operations (operation_type) VALUES ('upload');
-             CREATE FUNCTION public.trap(numeric, integer) RETURNS numeric LANGUAGE plpgsql AS 'BEGIN RAISE ''trapped''; END';
-             CREATE FUNCTION public.trap_truth(numeric, integer) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE ''trapped''; END';
-             CREATE OPERATOR public.* (leftarg = numeric, rightarg = integer, function = public.trap);
-             CREATE OPERATOR public.- (leftarg = numeric, rightarg = integer, function = public.trap);
-             CREATE OPERATOR public./ (leftarg = numeric, rightarg = integer, function = public.trap);
-             CREATE OPERATOR public.< (leftarg = numeric, rightarg = integer, function = public.trap_truth);
-             SET search_path = public;
+            "DO $do$
+             DECLARE l text; r text; o text; kind text;
+             BEGIN
+                 FOR l, r, o IN SELECT l.t, r.t, o FROM unnest(ARRAY['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision']) AS l (t),
+                         unnest(ARRAY['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision', 'text']) AS r (t),
+                         unnest(ARRAY['+', '-', '*', '/', '%', '<', '>', '=', '<>', '<=', '>=']) AS o
+                     WHERE NOT EXISTS (SELECT FROM pg_operator WHERE oprname = o AND oprleft = l.t::regtype AND oprright = r.t::regtype)
+                 LOOP
+                     kind := CASE WHEN o IN ('<', '>', '=', '<>', '<=', '>=') THEN 'boolean' ELSE 'numeric' END;
+                     EXECUTE format('CREATE OR REPLACE FUNCTION public.trap_%1$s(%2$s, %3$s) RETURNS %1$s LANGUAGE plpgsql AS $f$ BEGIN RAISE ''trapped''; END $f$', kind, l, r);
+                     EXECUTE format('CREATE OPERATOR public.%s (leftarg = %s, rightarg = %s, function = public.trap_%s)', o, l, r, kind);
+                 END LOOP;
+             END $do$",
+        )
+        .await;
+    probe
+        .run(
+            "SET search_path = public;
+             INSERT INTO sync_operations (operation_type, status, total_items, processed_items)
+                 VALUES ('upload', 'in_progress', 10, 1), ('delete', 'pending', 10, 1), ('move', 'completed', 10, 1);
              INSERT INTO sync_operation_errors (operation_id, message) SELECT id, 'broken' FROM sync_operations;
              UPDATE sync_operation_errors SET message = 'mended';
-             UPDATE sync_operations SET duration_seconds = 3;
-             SELECT sync_health_score(7, 1, 1, 250)",
+             UPDATE sync_operations SET processed_items = 2, failed_items = 1, owner = 'me', metadata = '{}';
+             UPDATE sync_operations SET processed_items = 3, total_items = NULL;
+             UPDATE sync_operations SET status = 'paused', processed_items = 5, total_items = 20 WHERE status = 'in_progress';
+             UPDATE sync_operations SET status = 'in_progress', progress = 50 WHERE status = 'paused';
+             UPDATE sync_operations SET status = 'completed', duration_seconds = 3;
+             INSERT INTO connection_status (client_id, latency_ms) VALUES ('one', 3);
+             UPDATE connection_status SET status = 'error', latency_ms = 4;
+             SELECT sync_health_score(7, 1, 1, 250);
+             SET session_replication_role = replica;
+             INSERT INTO sync_operations (operation_type, status, total_items, processed_items)
+                 VALUES ('upload', 'completed', 10, 1), ('upload', 'in_progress', 10, 1);
+             UPDATE sync_operations SET processed_items = 2 WHERE status = 'in_progress';
+             INSERT INTO sync_operation_errors (operation_id, message) SELECT id, 'broken' FROM sync_operations",
         )
         .await;
 }
