@@ -35,7 +35,8 @@ BEGIN
         FROM public.sync_operations LEFT JOIN bellwether.stalled_operation ON operation_id = id
         WHERE status IN ('pending', 'in_progress', 'paused')
     ), run AS ( -- ended by the application's clock before it began by the database's: it took no time
-        SELECT started_at AS began, greatest(completed_at, started_at) AS ended FROM public.sync_operations
+        SELECT started_at AS began, CASE WHEN completed_at IS NOT NULL THEN greatest(completed_at, started_at) END AS ended
+        FROM public.sync_operations
         WHERE started_at <= present AND (completed_at > window_start OR status IN ('in_progress', 'paused'))
     ), boundary AS ( -- +1 where a run of the window begins, -1 where it ends: the greatest running sum is the peak
         SELECT greatest(began, window_start) AS instant, 1 AS step FROM run

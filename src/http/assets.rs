@@ -4,12 +4,21 @@
 //! page itself is asked for again each time, by its ETag. Every path that is no file is a view of the dashboard, whose
 //! addresses are its own.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use rust_embed::{EmbeddedFile, RustEmbed};
+use tokio::sync::Mutex;
 use warp::filters::BoxedFilter;
-use warp::http::{StatusCode, header};
+use warp::http::HeaderMap;
+use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
+
+use super::files::File;
+use super::resources::Kind;
 
 /// What a page of ours may do: nothing but talk to its own relay.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; \
@@ -24,76 +33,75 @@ const MISSING: &str = "The relay is running, but this program was built without 
 #[allow_missing = true]
 struct Dashboard;
 
+/// The files that were asked for, compressed, by name; each with the hash of its contents, which change only where a
+/// program that is being worked on reads them from the disk.
+static KEPT: Mutex<Option<HashMap<String, ([u8; 32], Arc<File>)>>> = Mutex::const_new(None);
+
 /// Serves the dashboard, its assets and its views.
 pub(super) fn routes() -> BoxedFilter<(Response,)> {
     warp::get()
         .or(warp::head())
         .unify()
         .and(warp::path::full())
-        .and(warp::header::optional("if-none-match"))
-        .and_then(|path: FullPath, known: Option<String>| async move {
-            serve(path.as_str(), known.as_deref())
-        })
+        .and(warp::header::headers_cloned())
+        .and_then(async |path: FullPath, headers: HeaderMap| serve(path.as_str(), &headers).await)
         .boxed()
 }
 
-fn serve(path: &str, known: Option<&str>) -> Result<Response, Rejection> {
+async fn serve(path: &str, headers: &HeaderMap) -> Result<Response, Rejection> {
     let name = path.trim_start_matches('/');
-    let is_reserved = ["api", "ws", "events", "livez", "readyz", "metrics"]
-        .contains(&name.split('/').next().unwrap_or(""));
     if let Some(file) = Dashboard::get(name) {
-        return Ok(answer(name, &file, known));
+        return Ok(answer(name, file, headers).await);
     }
-    if is_reserved
-        || name
-            .rsplit('/')
-            .next()
-            .is_some_and(|last| last.contains('.'))
-    {
+    let last = name.rsplit('/').next().unwrap_or("");
+    if Kind::of(path) != Kind::File || last.contains('.') {
         return Err(warp::reject::not_found());
     }
     match Dashboard::get("index.html") {
-        Some(page) => Ok(answer("index.html", &page, known)),
+        Some(page) => Ok(answer("index.html", page, headers).await),
         None if name.is_empty() => Ok(MISSING.into_response()),
         None => Err(warp::reject::not_found()),
     }
 }
 
-fn answer(name: &str, file: &EmbeddedFile, known: Option<&str>) -> Response {
-    let etag = format!("\"{}\"", hex(&file.metadata.sha256_hash()[..8]));
-    let is_known = known.is_some_and(|known| {
-        known
-            .split(',')
-            .any(|tag| tag.trim().trim_start_matches("W/") == etag)
-    });
-    let mut response = if is_known {
-        Response::default()
-    } else {
-        Response::new(file.data.to_vec().into())
-    };
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    let hashed = name.starts_with("assets/");
-    let caching = if hashed {
+async fn answer(name: &str, file: EmbeddedFile, headers: &HeaderMap) -> Response {
+    let caching = if name.starts_with("assets/") {
         "public, max-age=31536000, immutable"
     } else {
         "no-cache"
     };
-    let fields = [
-        (header::ETAG, etag.as_str()),
-        (header::CACHE_CONTROL, caching),
-        (header::CONTENT_TYPE, content_type(name)),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    for (name, value) in fields {
-        if let Ok(value) = value.parse() {
-            response.headers_mut().insert(name, value);
-        }
+    let mut response = kept(name, file).await.answer(headers, caching);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(POLICY),
+    );
+    if name.ends_with(".html") {
+        headers.insert(
+            HeaderName::from_static("cross-origin-opener-policy"),
+            HeaderValue::from_static("same-origin"),
+        );
     }
     response
+}
+
+/// The file with what it is compressed to; made when it is first asked for.
+async fn kept(name: &str, file: EmbeddedFile) -> Arc<File> {
+    let hash = file.metadata.sha256_hash();
+    let mut kept = KEPT.lock().await;
+    let kept = kept.get_or_insert_default();
+    if let Some((known, file)) = kept.get(name)
+        && *known == hash
+    {
+        return file.clone();
+    }
+    let kind = content_type(name);
+    let bytes = Bytes::from(file.data.into_owned());
+    let file = tokio::task::spawn_blocking(move || Arc::new(File::new(kind, bytes)))
+        .await
+        .expect("compressing in memory does not fail");
+    kept.insert(name.to_owned(), (hash, file.clone()));
+    file
 }
 
 /// The kinds of files that a dashboard is made of.
@@ -108,8 +116,4 @@ fn content_type(name: &str) -> &'static str {
         Some("json" | "map" | "webmanifest") => "application/json",
         _ => "application/octet-stream",
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,11 +3,17 @@
 pub mod api;
 mod arrival;
 mod assets;
+mod documents;
+mod encoding;
+mod files;
 mod origin;
 pub mod problem;
 pub mod protocol;
+mod resources;
+mod server;
 mod session;
 mod sse;
+mod surface;
 mod ws;
 
 mod routes;
@@ -21,9 +27,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::origin::{AllowedOrigin, AllowedOrigins};
+use self::server::Limits;
 use self::session::SessionContext;
+use self::surface::Surface;
 use crate::hub::presence::Presence;
 use crate::hub::{Hub, Log};
+
+/// Connections beside those of subscribers: pages, files, the read API, whoever asks whether the relay is well.
+const OTHER_CONNECTIONS: usize = 1_024;
+/// How long a client may take to say what it wants.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the HTTP side serves.
 #[derive(Clone)]
@@ -63,9 +76,14 @@ impl HttpContext {
 /// [`HttpContext::tasks`], since the server does not wait for upgraded connections.
 pub async fn run(listener: TcpListener, context: HttpContext) {
     let stop = context.stop.clone();
-    let served = warp::serve(routes::all(context)).incoming(listener);
-    served
-        .graceful(async move { stop.cancelled().await })
-        .run()
-        .await;
+    let limits = Limits {
+        connections: context.max_subscribers.saturating_add(OTHER_CONNECTIONS),
+        head_patience: HEAD_PATIENCE,
+    };
+    let is_local = listener
+        .local_addr()
+        .is_ok_and(|address| address.ip().is_loopback());
+    let origins = context.origins.clone();
+    let surface = Surface::new(routes::all(context), origins, is_local);
+    server::run(listener, Arc::new(surface), limits, stop).await;
 }

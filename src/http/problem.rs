@@ -13,6 +13,7 @@ use warp::reject::Reject;
 use warp::reply::Response;
 
 pub(crate) use self::rejection::recover;
+use super::protocol::shortened;
 use crate::postgres::read::ReadError;
 
 /// When to come again after the database was away.
@@ -44,11 +45,19 @@ impl Problem {
 
     /// A bad value: which field of the request it is in, and what was expected.
     pub(crate) fn invalid(field: impl Into<String>, expected: impl std::fmt::Display) -> Self {
-        let field = field.into();
+        let field = shortened(&field.into());
         let detail = format!("{field}: {expected}");
         Self {
             field: Some(field),
             ..Self::new(StatusCode::BAD_REQUEST, detail)
+        }
+    }
+
+    /// Which field of the request it is about.
+    pub(crate) fn about(self, field: impl Into<String>) -> Self {
+        Self {
+            field: Some(field.into()),
+            ..self
         }
     }
 
@@ -83,8 +92,8 @@ impl Problem {
             field: Option<&'a str>,
         }
         let (kind, title) = match self.field {
-            Some(_) => (INVALID_FIELD, "Invalid field"),
-            None => (
+            Some(_) if self.status == StatusCode::BAD_REQUEST => (INVALID_FIELD, "Invalid field"),
+            _ => (
                 "about:blank",
                 self.status.canonical_reason().unwrap_or("Unknown"),
             ),

@@ -23,8 +23,10 @@ pub const DEFAULT_SUBSCRIPTION: &str = "default";
 const MAX_VALUES: usize = 1_000;
 /// Longest value of a list, in bytes.
 const MAX_VALUE_BYTES: usize = 512;
+/// Longest reason for refusing a message, in characters.
+const MAX_REASON: usize = 300;
 /// Longest name of a subscription, in bytes.
-const MAX_NAME_BYTES: usize = 64;
+pub(super) const MAX_NAME_BYTES: usize = 64;
 
 /// The statuses that a filter may name: those of operations and those of connections.
 const STATUSES: [&str; 10] = [
@@ -88,6 +90,18 @@ pub struct SubscribeMessage {
     snapshot: Option<bool>,
 }
 
+/// Most characters of what a client sent that are sent back to it.
+const MOST_ECHOED: usize = 64;
+
+/// As much of what a client sent as is of use to it.
+pub(crate) fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(MOST_ECHOED).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// What is wrong with a request, in words that name the field and what was expected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
@@ -117,6 +131,18 @@ pub enum BadRequest {
     TooManySubscriptions(usize),
 }
 
+impl BadRequest {
+    /// The field that is to blame, where it is one.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Value { field, .. } => Some(field),
+            Self::Unknown(name) | Self::Twice(name) => Some(name),
+            Self::TooManySubscriptions(_) => Some("id"),
+            Self::Message(_) => None,
+        }
+    }
+}
+
 /// A checked subscription.
 #[derive(Debug)]
 pub struct Subscription {
@@ -143,7 +169,7 @@ impl SubscribeMessage {
         let mut seen = BTreeSet::new();
         for (name, value) in pairs {
             if !seen.insert(name.to_string()) {
-                return Err(BadRequest::Twice(name.into_owned()));
+                return Err(BadRequest::Twice(shortened(&name)));
             }
             let list = || {
                 value
@@ -163,7 +189,7 @@ impl SubscribeMessage {
                 "since" => message.since = message.since.or(Some(value.into_owned())),
                 "last_event_id" => message.since = Some(value.into_owned()),
                 "snapshot" => message.snapshot = Some(boolean("snapshot", &value)?),
-                _ => return Err(BadRequest::Unknown(name.into_owned())),
+                _ => return Err(BadRequest::Unknown(shortened(&name))),
             }
         }
         Ok(message)
@@ -243,7 +269,7 @@ impl SubscribeMessage {
 }
 
 fn bad(field: &'static str, expected: impl Into<Cow<'static, str>>, got: &str) -> BadRequest {
-    let got = got.chars().take(100).collect();
+    let got = shortened(got);
     BadRequest::Value {
         field,
         expected: expected.into(),
@@ -298,7 +324,11 @@ fn values(
 pub fn read(text: &str) -> Result<ClientMessage, BadRequest> {
     match text.trim() {
         "ping" => Ok(ClientMessage::Ping),
-        text => serde_json::from_str(text).map_err(|error| BadRequest::Message(error.to_string())),
+        text => serde_json::from_str(text).map_err(|error| {
+            // It may repeat whatever the client has sent.
+            let reason: String = error.to_string().chars().take(MAX_REASON).collect();
+            BadRequest::Message(reason)
+        }),
     }
 }
 
@@ -567,6 +597,15 @@ mod tests {
             .to_string();
         assert!(error.contains("colour"), "{error}");
         assert!(read("{").is_err());
+        let long = "x".repeat(60_000);
+        let error = read(&format!(r#"{{"type":"subscribe","id":"s1","{long}":1}}"#))
+            .expect_err("unknown field")
+            .to_string();
+        assert!(error.len() < 400, "what is refused is not sent back whole");
+        let error = query(&format!("{long}=1"))
+            .expect_err("unknown")
+            .to_string();
+        assert!(error.len() < 400, "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, StatusCode, header};
@@ -13,15 +14,18 @@ use warp::{Filter, Reply};
 use super::problem::{self, Problem};
 use super::protocol::{BadRequest, CloseReason, SubscribeMessage, Subscription};
 use super::session::Session;
-use super::{HttpContext, api, assets, sse, ws};
+use super::surface::Peer;
+use super::{HttpContext, api, assets, documents, sse, ws};
 use crate::hub::Liveness;
 use crate::hub::presence::{Client, Visit};
 
 /// Longest stored `User-Agent`, in characters.
 const MAX_USER_AGENT: usize = 256;
+/// When to come again where the relay is full or out of touch.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Everything that the relay serves.
-pub(super) fn all(context: HttpContext) -> BoxedFilter<(impl Reply,)> {
+pub(super) fn all(context: HttpContext) -> BoxedFilter<(Response,)> {
     let pool = context.pool.clone();
     websocket(context.clone())
         .or(events(context.clone()))
@@ -30,9 +34,14 @@ pub(super) fn all(context: HttpContext) -> BoxedFilter<(impl Reply,)> {
         .unify()
         .or(readyz(context))
         .unify()
+        .or(documents::routes())
+        .unify()
         .or(api::routes(pool))
+        .unify()
         .or(assets::routes())
+        .unify()
         .recover(problem::recover)
+        .unify()
         .boxed()
 }
 
@@ -46,12 +55,12 @@ struct Visitor {
 
 fn visitor(context: HttpContext) -> impl Filter<Extract = (Visitor,), Error = Infallible> + Clone {
     let query = warp::query::raw().or_else(|_| async { Ok::<_, Infallible>((String::new(),)) });
-    warp::addr::remote()
+    warp::ext::optional::<Peer>()
         .and(warp::header::headers_cloned())
         .and(query)
-        .map(move |address, headers, query| Visitor {
+        .map(move |peer: Option<Peer>, headers, query| Visitor {
             context: context.clone(),
-            address,
+            address: peer.map(|Peer(address)| address),
             headers,
             query,
         })
@@ -113,11 +122,8 @@ impl Visitor {
 }
 
 fn busy() -> Response {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "this relay has as many subscribers as it may",
-    )
-    .into_response()
+    let detail = "this relay has as many subscribers as it may; try again";
+    Problem::passing(detail, RETRY_AFTER).into_response()
 }
 
 /// Refusals are told on the socket: a browser's script never sees the answer to a failed upgrade.
@@ -153,7 +159,27 @@ fn websocket(context: HttpContext) -> BoxedFilter<(Response,)> {
                 .on_upgrade(move |socket| tasks.track_future(serve(socket)))
                 .into_response()
         })
+        .or(warp::path!("ws").map(upgrade_required))
+        .unify()
         .boxed()
+}
+
+/// A plain request where a WebSocket is served.
+fn upgrade_required() -> Response {
+    let problem = Problem::new(
+        StatusCode::UPGRADE_REQUIRED,
+        "expected a WebSocket handshake of version 13; /events has the same as server-sent events",
+    );
+    let mut response = problem.into_response();
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::UPGRADE, "websocket"),
+        (header::CONNECTION, "Upgrade"),
+        (header::SEC_WEBSOCKET_VERSION, "13"),
+    ] {
+        headers.insert(name, header::HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn events(context: HttpContext) -> BoxedFilter<(Response,)> {
@@ -172,28 +198,19 @@ fn events(context: HttpContext) -> BoxedFilter<(Response,)> {
                 Ok(first) => {
                     let session = visitor.session(visitor.join("sse"), first);
                     let reply = warp::sse::reply(sse::stream(session, &visitor.context.tasks));
-                    let reply = warp::reply::with_header(reply, "X-Accel-Buffering", "no");
-                    shared(reply.into_response(), visitor.header(header::ORIGIN))
+                    warp::reply::with_header(reply, "X-Accel-Buffering", "no").into_response()
                 }
                 Err(error) => {
-                    Problem::new(StatusCode::BAD_REQUEST, error.to_string()).into_response()
+                    let problem = Problem::new(StatusCode::BAD_REQUEST, error.to_string());
+                    match error.field() {
+                        Some(field) => problem.about(field),
+                        None => problem,
+                    }
+                    .into_response()
                 }
             }
         })
         .boxed()
-}
-
-/// Lets the page that has been allowed to ask read the answer.
-fn shared(mut response: Response, origin: Option<&str>) -> Response {
-    if let Some(origin) = origin.and_then(|origin| origin.parse().ok()) {
-        response
-            .headers_mut()
-            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        response
-            .headers_mut()
-            .insert(header::VARY, header::HeaderValue::from_static("Origin"));
-    }
-    response
 }
 
 /// The process runs.
@@ -214,7 +231,13 @@ fn readyz(context: HttpContext) -> BoxedFilter<(Response,)> {
                 Liveness::Degraded => StatusCode::SERVICE_UNAVAILABLE,
                 Liveness::Live | Liveness::CatchingUp => StatusCode::OK,
             };
-            warp::reply::with_status(warp::reply::json(&status), code).into_response()
+            let reply = warp::reply::with_status(warp::reply::json(&status), code);
+            let mut response = reply.into_response();
+            if code != StatusCode::OK {
+                let wait = header::HeaderValue::from(RETRY_AFTER.as_secs());
+                response.headers_mut().insert(header::RETRY_AFTER, wait);
+            }
+            response
         })
         .boxed()
 }

@@ -14,8 +14,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::arrival::{Arrival, arrive};
 use super::protocol::{
-    BadRequest, ClientMessage, CloseReason, PROTOCOL, ReconnectHints, ServerMessage,
-    SubscribeMessage, Subscription, read,
+    BadRequest, ClientMessage, CloseReason, MAX_NAME_BYTES, PROTOCOL, ReconnectHints,
+    ServerMessage, SubscribeMessage, Subscription, read,
 };
 use crate::hub::presence::Visit;
 use crate::hub::{Frame, Hub, Log, Outgoing, Status, Subscriber, Wanted};
@@ -269,6 +269,8 @@ impl Session {
     }
 }
 
+/// A name that no subscription can have is not repeated: it may be as long as a message.
 fn refused(sub: Option<&str>, code: &'static str, message: &str) -> Output {
+    let sub = sub.filter(|sub| sub.len() <= MAX_NAME_BYTES);
     Output::one(&ServerMessage::Error { sub, code, message })
 }

@@ -5,8 +5,8 @@
 //! for ever for a database that is away.
 //!
 //! In reading order: [`tables`] says what can be listed and by what it is filtered, [`listing`] turns that into SQL with
-//! [`position`] as the place where a page ends, [`single`] and [`mod@history`] read what belongs to one row, [`session`]
-//! bounds them all and [`error`] says what may go wrong.
+//! [`position`] as the place where a page ends, [`single`] and [`mod@history`] read what belongs to one row,
+//! [`mod@statistics`] counts, [`session`] bounds them all and [`error`] says what may go wrong.
 
 mod columns;
 mod error;
@@ -15,6 +15,7 @@ mod listing;
 mod position;
 mod session;
 mod single;
+mod statistics;
 mod tables;
 
 use async_stream::try_stream;
@@ -28,6 +29,7 @@ pub(crate) use self::{
     listing::{Listing, Order, Table},
     position::{DatabaseInstant, KeyKind, KeyPart, Position},
     single::{health, operation, operation_exists},
+    statistics::{StatisticsFilter, statistics},
     tables::{
         CONNECTIONS, ConnectionFilter, ERRORS, OPERATIONS, OperationFilter, SNAPSHOTS,
         SnapshotFilter, errors_of,

@@ -91,6 +91,7 @@ pub const FUNCTIONS: &[Function] = &[
     function!("sync_health_status"),
     function!("sync_health_score"),
     function!("create_sync_status_snapshot"),
+    function!("sync_statistics"),
 ];
 
 /// What the migrator keeps its own records in.

@@ -22,13 +22,9 @@ pub(super) async fn look_up(address: &Address, id: &str) -> Option<Option<Operat
     read(answer).map(Some)
 }
 
-/// The row, which may stand alone or beside its errors.
-fn read(mut answer: Value) -> Option<Operation> {
-    let row = match answer.get_mut("operation") {
-        Some(row) => row.take(),
-        None => answer,
-    };
-    let operation: Operation = serde_json::from_value(row).ok()?;
+/// The row, with its errors among its fields.
+fn read(answer: Value) -> Option<Operation> {
+    let operation: Operation = serde_json::from_value(answer).ok()?;
     (!operation.id.is_empty()).then_some(operation)
 }
 
@@ -38,12 +34,11 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_operation_is_found_alone_or_beside_its_errors_and_never_in_something_else() {
-        let row = json!({ "id": "a", "status": "completed" });
-        for answer in [row.clone(), json!({ "operation": row, "errors": [] })] {
-            assert!(read(answer).is_some_and(|operation| operation.has_ended()));
-        }
-        for answer in [json!({}), json!([]), json!({ "operation": null })] {
+    fn an_operation_is_read_with_its_errors_and_never_from_something_else() {
+        let row =
+            json!({ "id": "a", "status": "completed", "errors": [{ "id": 1 }], "errors_total": 1 });
+        assert!(read(row).is_some_and(|operation| operation.has_ended()));
+        for answer in [json!({}), json!([]), json!(null), json!({ "status": 404 })] {
             assert!(read(answer).is_none());
         }
     }

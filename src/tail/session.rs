@@ -30,7 +30,7 @@ const LOST_AFTER: u32 = 3;
 /// How long the relay may take to hear a goodbye.
 const FAREWELL_LIMIT: Duration = Duration::from_millis(500);
 /// Close codes after which another try would meet the same answer.
-const FINAL_CODES: [u16; 5] = [4000, 4001, 4003, 4005, 4006];
+const FINAL_CODES: [u16; 2] = [4000, 4003];
 /// As much of what the relay says is shown, in characters.
 pub(super) const LONGEST_ANSWER: usize = 300;
 

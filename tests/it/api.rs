@@ -6,6 +6,7 @@ mod lists;
 mod plans;
 mod problems;
 mod single;
+mod statistics;
 mod timeline_index;
 
 use std::net::SocketAddr;

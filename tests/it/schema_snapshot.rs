@@ -85,7 +85,7 @@ async fn plain_sql_reproduces_a_snapshot() {
     let differences = "
         WITH op AS (SELECT o.*, t.taken_at, t.taken_at - t.window_seconds * interval '1 second' AS window_start FROM sync_operations o, taken t),
         ended AS (SELECT * FROM op WHERE completed_at > window_start AND completed_at <= taken_at),
-        run AS (SELECT *, greatest(started_at, window_start) AS began, greatest(completed_at, started_at) AS finished FROM op
+        run AS (SELECT *, greatest(started_at, window_start) AS began, CASE WHEN completed_at IS NOT NULL THEN greatest(completed_at, started_at) END AS finished FROM op
                 WHERE started_at <= taken_at AND (completed_at > window_start OR status IN ('in_progress', 'paused'))),
         expected (name, value) AS (VALUES
             ('completed_operations', (SELECT count(*) FROM ended WHERE status = 'completed')::numeric),
@@ -123,6 +123,19 @@ async fn plain_sql_reproduces_a_snapshot() {
         probe.json("SELECT * FROM sync_status_snapshots").await,
         probe.json("SELECT * FROM taken").await
     );
+}
+
+#[tokio::test]
+async fn what_still_runs_counts_in_the_peak_from_its_beginning_on() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "INSERT INTO sync_operations (operation_type, status, started_at)
+             VALUES ('upload', 'in_progress', now() - interval '2 hours'), ('upload', 'in_progress', now() - interval '2 minutes'),
+                    ('upload', 'paused', now() - interval '1 minute'), ('upload', 'pending', NULL)",
+        )
+        .await;
+    assert_eq!(snapshot(&probe).await["peak_concurrency"], 3);
 }
 
 #[tokio::test]

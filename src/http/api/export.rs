@@ -24,6 +24,7 @@ use warp::reply::Response;
 
 use super::csv;
 use super::format::Format;
+use crate::http::encoding::{Encoding, GzipStream};
 use crate::http::problem::Problem;
 use crate::postgres::read::{self, Listing, Position, ReadError, Table};
 
@@ -75,6 +76,7 @@ pub(super) async fn respond(
     after: Option<Position>,
     limit: Option<usize>,
     format: Format,
+    gzip: bool,
 ) -> Result<Response, Problem> {
     let permit = exports.begin()?;
     let table = listing.table;
@@ -85,6 +87,7 @@ pub(super) async fn respond(
     let sending = Sending {
         format,
         table,
+        gzip: gzip.then(GzipStream::new),
         stall_limit: STALL_LIMIT,
         _permit: permit,
     };
@@ -99,6 +102,11 @@ pub(super) async fn respond(
         header::CONTENT_DISPOSITION,
         disposition(table, format, Timestamp::now()),
     );
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if gzip {
+        let name = HeaderValue::from_static(Encoding::Gzip.name());
+        headers.insert(header::CONTENT_ENCODING, name);
+    }
     Ok(response)
 }
 
@@ -137,6 +145,8 @@ fn body(
 struct Sending {
     format: Format,
     table: &'static Table,
+    /// Compresses the pieces, where the client takes that.
+    gzip: Option<GzipStream>,
     /// How long the client may take nothing.
     stall_limit: Duration,
     /// Given back when the task ends.
@@ -145,7 +155,8 @@ struct Sending {
 
 impl Sending {
     /// Reads, encodes and hands over, until all is sent, something fails or the client is gone.
-    async fn run(self, mut pieces: Pieces, sender: mpsc::Sender<Part>) {
+    async fn run(mut self, pieces: Pieces, sender: mpsc::Sender<Part>) {
+        let mut pieces = pieces.fuse();
         let mut is_first = true;
         loop {
             let piece = tokio::select! {
@@ -154,10 +165,13 @@ impl Sending {
             };
             let part = match piece {
                 Some(Ok(rows)) => encode(self.format, self.table, &rows, mem::take(&mut is_first))
-                    .map(Part::Piece)
+                    .map(|plain| Part::Piece(self.compressed(plain)))
                     .map_err(|error| Box::new(error) as Box<dyn Error + Send + Sync>),
                 Some(Err(error)) => Err(error.into()),
-                None => Ok(Part::End),
+                None => match self.gzip.take() {
+                    Some(mut gzip) => Ok(Part::Piece(gzip.end().into())),
+                    None => Ok(Part::End),
+                },
             };
             let part = match part {
                 Ok(part) => part,
@@ -181,6 +195,16 @@ impl Sending {
                     return;
                 }
             }
+        }
+    }
+}
+
+impl Sending {
+    /// A piece as it is sent. Each can be read as it comes; the compressor keeps no more than its window.
+    fn compressed(&mut self, plain: Bytes) -> Bytes {
+        match &mut self.gzip {
+            Some(gzip) => gzip.piece(&plain).into(),
+            None => plain,
         }
     }
 }
@@ -234,6 +258,7 @@ mod tests {
         Sending {
             format: Format::Ndjson,
             table: &OPERATIONS,
+            gzip: None,
             stall_limit,
             _permit: permit,
         }

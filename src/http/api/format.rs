@@ -1,5 +1,7 @@
 //! In which form a list is wanted: by `format`, else by the `Accept` header.
 
+use warp::http::StatusCode;
+
 use super::query::{Query, unexpected};
 use crate::http::problem::Problem;
 
@@ -29,13 +31,13 @@ const MEDIA_TYPES: [(Format, &[&str]); 3] = [
 ];
 
 impl Format {
-    /// The form that a request asks for. An `Accept` header that wants none of ours is answered with JSON.
+    /// The form that a request asks for.
     ///
     /// # Errors
-    /// Where `format` names none.
+    /// Where `format` names none, or there is no `format` and the `Accept` header wants none of ours.
     pub(super) fn of(query: &Query, accept: Option<&str>) -> Result<Self, Problem> {
         match query.value("format") {
-            None => Ok(accept.map_or(Self::Json, Self::preferred)),
+            None => Self::preferred(accept, &MEDIA_TYPES),
             Some("json") => Ok(Self::Json),
             Some("ndjson") => Ok(Self::Ndjson),
             Some("csv") => Ok(Self::Csv),
@@ -61,21 +63,46 @@ impl Format {
         }
     }
 
+    /// For what has no other form than JSON.
+    ///
+    /// # Errors
+    /// Where the `Accept` header does not want it.
+    pub(super) fn json_only(accept: Option<&str>) -> Result<(), Problem> {
+        Self::preferred(accept, &MEDIA_TYPES[..1]).map(drop)
+    }
+
     /// The form that an `Accept` header likes best: by its weights, then by whether it is named rather than covered by
-    /// a wildcard, then JSON.
-    fn preferred(accept: &str) -> Self {
-        let mut best = ((0, 0), Self::Json);
-        for (format, types) in MEDIA_TYPES {
-            let rank = accept
-                .split(',')
-                .filter_map(|range| Some((weight(range)?, specificity(range, types)?)))
+    /// a wildcard, then JSON. A header without anything that makes sense counts as none.
+    fn preferred(accept: Option<&str>, offered: &[(Self, &[&str])]) -> Result<Self, Problem> {
+        let ranges: Vec<(u16, &str)> = accept
+            .unwrap_or_default()
+            .split(',')
+            .filter(|range| !range.trim().is_empty())
+            .filter_map(|range| Some((weight(range)?, range)))
+            .collect();
+        if ranges.is_empty() {
+            return Ok(Self::Json);
+        }
+        let mut best = None;
+        for (format, types) in offered {
+            let rank = ranges
+                .iter()
+                .filter_map(|(weight, range)| Some((*weight, specificity(range, types)?)))
                 .max_by_key(|(weight, specificity)| (*specificity, *weight))
                 .unwrap_or((0, 0));
-            if rank.0 > 0 && rank > best.0 {
-                best = (rank, format);
+            if rank.0 > 0 && best.is_none_or(|(best, _)| rank > best) {
+                best = Some((rank, *format));
             }
         }
-        best.1
+        best.map(|(_, format)| format).ok_or_else(|| {
+            let types: Vec<&str> = offered
+                .iter()
+                .flat_map(|(_, types)| *types)
+                .copied()
+                .collect();
+            let detail = format!("accept: expected one of {}", types.join(", "));
+            Problem::new(StatusCode::NOT_ACCEPTABLE, detail).about("accept")
+        })
     }
 }
 
@@ -131,11 +158,22 @@ mod tests {
                 "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
                 Format::Json,
             ),
-            ("text/html", Format::Json),
-            ("text/csv;q=0", Format::Json),
+            ("text/html, application/*;q=0.1", Format::Json),
             ("text/csv;q=nonsense", Format::Json),
         ] {
-            assert_eq!(Format::preferred(accept), format, "{accept}");
+            let preferred = Format::preferred(Some(accept), &MEDIA_TYPES);
+            assert_eq!(preferred, Ok(format), "{accept}");
         }
+        assert_eq!(Format::preferred(None, &MEDIA_TYPES), Ok(Format::Json));
+    }
+
+    #[test]
+    fn who_wants_none_of_our_forms_is_told_which_there_are() {
+        for accept in ["text/html", "text/csv;q=0", "image/*, application/xml"] {
+            let refused = Format::preferred(Some(accept), &MEDIA_TYPES);
+            assert!(refused.is_err(), "{accept}");
+        }
+        assert!(Format::json_only(Some("text/csv")).is_err());
+        assert!(Format::json_only(Some("text/*, application/json;q=0.1")).is_ok());
     }
 }

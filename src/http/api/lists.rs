@@ -66,7 +66,7 @@ pub(super) async fn operations(request: Request, api: Api) -> Result<Response, P
 pub(super) async fn errors(id: String, request: Request, api: Api) -> Result<Response, Problem> {
     let query = request.query(&["sort", "limit", "page", "format"])?;
     let id = uuid("id", &id)?;
-    if !read::operation_exists(&api.pool, id).await? {
+    if !read::operation_exists(&*api.turn().await?, id).await? {
         return Err(not_found(id));
     }
     let listing = read::errors_of(id, query.order(&ERRORS)?);
@@ -117,9 +117,16 @@ async fn list(
     let format = Format::of(query, request.accept())?;
     if format != Format::Json {
         let limit = query.export_limit()?;
-        return api.export(listing, after, limit, format).await;
+        let gzip = request.takes_gzip();
+        return api.export(listing, after, limit, format, gzip).await;
     }
-    let page = read::page(&api.pool, &listing, after.as_ref(), query.limit()?).await?;
+    let page = read::page(
+        &*api.turn().await?,
+        &listing,
+        after.as_ref(),
+        query.limit()?,
+    )
+    .await?;
     let next = page
         .next
         .map(|position| token::encode(&position, listing.order.code));

@@ -9,6 +9,7 @@
 //! | `/api/connections` | connections: a page, or all as CSV or NDJSON |
 //! | `/api/health` | the latest health snapshot |
 //! | `/api/snapshots` | health snapshots: a page, or all as CSV or NDJSON |
+//! | `/api/statistics` | what ran within a span of time, by type of operation and in all |
 //!
 //! Rows are as PostgreSQL renders them in UTC, with the columns' own names. Pages are keyset pages: `next` of one is
 //! `page` of the following, and a page costs the same however far into the list it is. Whatever goes wrong is told as
@@ -23,8 +24,13 @@ mod single;
 mod token;
 
 use std::convert::Infallible;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use uuid::Uuid;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
@@ -33,15 +39,20 @@ use warp::{Filter, Rejection, Reply};
 use self::export::Exports;
 use self::format::Format;
 use self::query::Query;
+use super::encoding::Encoding;
 use super::problem::Problem;
+use super::resources::READ;
 use crate::postgres::read::{Listing, Position};
 
-/// The methods that every path has.
-const METHODS: &str = "GET, HEAD";
+/// How long a read waits for others to end.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
+/// When to come again where too much is read.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The paths of the read API. Rejects only what is none of them: everything else, errors too, is a reply.
 ///
-/// At most half of the pool's sessions (at least one) are given to exports.
+/// At most half of the pool's sessions are given to exports and fewer than the other half to everything else (at least
+/// one to each), so that no reader, however slow what it asks for, keeps the relay's own jobs from the database.
 pub fn routes(pool: Pool) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
     let api = Api::new(pool);
     let with = move || {
@@ -69,6 +80,9 @@ pub fn routes(pool: Pool) -> impl Filter<Extract = (Response,), Error = Rejectio
     let snapshots = warp::path!("api" / "snapshots")
         .and(with())
         .then(async |request, api| answer(lists::snapshots(request, api).await));
+    let statistics = warp::path!("api" / "statistics")
+        .and(with())
+        .then(async |request, api| answer(single::statistics(request, api).await));
     operations
         .or(operation)
         .unify()
@@ -82,6 +96,8 @@ pub fn routes(pool: Pool) -> impl Filter<Extract = (Response,), Error = Rejectio
         .unify()
         .or(snapshots)
         .unify()
+        .or(statistics)
+        .unify()
         .boxed()
 }
 
@@ -90,13 +106,32 @@ pub fn routes(pool: Pool) -> impl Filter<Extract = (Response,), Error = Rejectio
 struct Api {
     pool: Pool,
     exports: Exports,
+    /// The reads, other than exports, that may run at the same time.
+    turns: Arc<Semaphore>,
 }
 
 impl Api {
     fn new(pool: Pool) -> Self {
+        let sessions = pool.status().max_size;
+        let turns = (sessions - sessions / 2).saturating_sub(1).max(1);
         Self {
             exports: Exports::for_pool(&pool),
+            turns: Arc::new(Semaphore::new(turns)),
             pool,
+        }
+    }
+
+    /// Waits until it may read.
+    async fn turn(&self) -> Result<Turn, Problem> {
+        match timeout(TURN_LIMIT, self.turns.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(Turn {
+                pool: self.pool.clone(),
+                _place: place,
+            }),
+            _ => Err(Problem::passing(
+                "too much is read at the same time; try again",
+                RETRY_AFTER,
+            )),
         }
     }
 
@@ -106,9 +141,26 @@ impl Api {
         after: Option<Position>,
         limit: Option<usize>,
         format: Format,
+        gzip: bool,
     ) -> Result<Response, Problem> {
         let pool = self.pool.clone();
-        export::respond(&self.exports, pool, listing, after, limit, format).await
+        export::respond(&self.exports, pool, listing, after, limit, format, gzip).await
+    }
+}
+
+/// The pool, for one read.
+#[derive(Debug)]
+struct Turn {
+    pool: Pool,
+    /// Given back after the read.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Deref for Turn {
+    type Target = Pool;
+
+    fn deref(&self) -> &Pool {
+        &self.pool
     }
 }
 
@@ -136,13 +188,24 @@ impl Request {
     /// Its parameters, of these names; checks the method, too.
     fn query(&self, known: &[&str]) -> Result<Query, Problem> {
         if self.method != Method::GET && self.method != Method::HEAD {
-            return Err(Problem::method_not_allowed(METHODS));
+            return Err(Problem::method_not_allowed(READ));
         }
         Query::parse(&self.query, known)
     }
 
+    /// Its parameters, where the answer is JSON whatever they say.
+    fn json_query(&self, known: &[&str]) -> Result<Query, Problem> {
+        let query = self.query(known)?;
+        Format::json_only(self.accept())?;
+        Ok(query)
+    }
+
     fn accept(&self) -> Option<&str> {
         self.headers.get(header::ACCEPT)?.to_str().ok()
+    }
+
+    fn takes_gzip(&self) -> bool {
+        Encoding::of(&self.headers, &[Encoding::Gzip]).is_some()
     }
 }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::token;
 use crate::http::problem::Problem;
+use crate::http::protocol::shortened;
 use crate::postgres::read::{Order, Position, Table};
 
 /// Most values in one list.
@@ -197,10 +198,7 @@ pub(super) fn uuid(field: &str, value: &str) -> Result<Uuid, Problem> {
 
 /// A value that was not expected.
 pub(super) fn unexpected(field: &str, value: &str, expected: impl Display) -> Problem {
-    let mut shown: String = value.chars().take(64).collect();
-    if shown.len() < value.len() {
-        shown.push('…');
-    }
+    let shown = shortened(value);
     Problem::invalid(field, format!("\"{shown}\" given; expected {expected}"))
 }
 

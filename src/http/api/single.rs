@@ -1,11 +1,11 @@
-//! One operation with what belongs to it, and the present health.
+//! One operation with what belongs to it, the present health, and statistics.
 
 use warp::reply::Response;
 
 use super::query::{unexpected, uuid};
 use super::{Api, Request, json, not_found, token};
 use crate::http::problem::Problem;
-use crate::postgres::read::{self, KeyKind, KeyPart, Position};
+use crate::postgres::read::{self, KeyKind, KeyPart, Position, StatisticsFilter};
 
 /// What page tokens call the two orders of a history; see `Order::code` for the others.
 const OLDEST_FIRST: u8 = 64;
@@ -13,9 +13,9 @@ const NEWEST_FIRST: u8 = 65;
 
 /// `GET /api/operations/{id}`
 pub(super) async fn operation(id: String, request: Request, api: Api) -> Result<Response, Problem> {
-    request.query(&[])?;
+    request.json_query(&[])?;
     let id = uuid("id", &id)?;
-    read::operation(&api.pool, id)
+    read::operation(&*api.turn().await?, id)
         .await?
         .map(json)
         .ok_or_else(|| not_found(id))
@@ -24,7 +24,7 @@ pub(super) async fn operation(id: String, request: Request, api: Api) -> Result<
 /// `GET /api/operations/{id}/events`: `{"events":[…],"next":"…","complete_from":"…"}`, the events as on the wire. An
 /// operation that is gone still has its history, as far as the log is kept.
 pub(super) async fn events(id: String, request: Request, api: Api) -> Result<Response, Problem> {
-    let query = request.query(&["sort", "limit", "page"])?;
+    let query = request.json_query(&["sort", "limit", "page"])?;
     let id = uuid("id", &id)?;
     let (newest_first, code) = match query.value("sort") {
         None | Some("id") => (false, OLDEST_FIRST),
@@ -41,7 +41,8 @@ pub(super) async fn events(id: String, request: Request, api: Api) -> Result<Res
             Err(error) => return Err(Problem::invalid("page", error)),
         },
     };
-    let history = read::history(&api.pool, id, newest_first, after, query.limit()?).await?;
+    let history =
+        read::history(&*api.turn().await?, id, newest_first, after, query.limit()?).await?;
     if history.events.is_empty() && after.is_none() && !history.operation_exists {
         return Err(not_found(id));
     }
@@ -64,9 +65,29 @@ pub(super) async fn events(id: String, request: Request, api: Api) -> Result<Res
 
 /// `GET /api/health`: `{"health":{…},"age_ms":…}`, both null while no snapshot was ever taken.
 pub(super) async fn health(request: Request, api: Api) -> Result<Response, Problem> {
-    request.query(&[])?;
-    Ok(json(match read::health(&api.pool).await? {
+    request.json_query(&[])?;
+    Ok(json(match read::health(&*api.turn().await?).await? {
         Some((row, age_ms)) => format!(r#"{{"health":{row},"age_ms":{age_ms}}}"#),
         None => r#"{"health":null,"age_ms":null}"#.to_owned(),
     }))
+}
+
+/// `GET /api/statistics`: what ran within a span of time, by type of operation and in all.
+pub(super) async fn statistics(request: Request, api: Api) -> Result<Response, Problem> {
+    let query = request.json_query(&["since", "until", "operation_type", "owner"])?;
+    let filter = StatisticsFilter {
+        since: query.instant("since")?,
+        until: query.instant("until")?,
+        operation_types: query.list("operation_type")?,
+        owners: query.list("owner")?,
+    };
+    read::statistics(&*api.turn().await?, filter)
+        .await?
+        .map(json)
+        .ok_or_else(|| {
+            Problem::invalid(
+                "since",
+                "expected an instant before until, which is now unless given",
+            )
+        })
 }

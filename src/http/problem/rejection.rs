@@ -64,7 +64,7 @@ fn of(rejection: &Rejection) -> Problem {
         return Problem::new(StatusCode::FORBIDDEN, error.to_string());
     }
     if rejection.find::<MethodNotAllowed>().is_some() {
-        return Problem::method_not_allowed("GET, HEAD");
+        return Problem::method_not_allowed(crate::http::resources::READ);
     }
     if rejection.is_not_found() {
         return Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address");
@@ -157,7 +157,7 @@ mod tests {
         let (_, _, body) = told(Method::GET, "/keyed").await;
         assert_eq!(body["field"], "x-key");
         let (_, headers, body) = told(Method::DELETE, "/greeting").await;
-        assert_eq!(headers["allow"], "GET, HEAD");
+        assert_eq!(headers["allow"], "GET, HEAD, OPTIONS");
         assert!(body.get("field").is_none());
     }
 }

@@ -30,6 +30,11 @@ impl DatabaseInstant {
     pub(crate) fn count(self) -> i64 {
         self.0
     }
+
+    /// So many microseconds earlier, but not before PostgreSQL's first instant.
+    pub(crate) fn earlier(self, microseconds: i64) -> Self {
+        Self(self.0.saturating_sub(microseconds).max(FIRST))
+    }
 }
 
 /// Cut to microseconds; what is before PostgreSQL's first instant becomes that one.
@@ -97,6 +102,8 @@ mod tests {
         assert_eq!(DatabaseInstant::from(instant).count(), 1_000_002);
         assert_eq!(DatabaseInstant::from(Timestamp::MIN).count(), FIRST);
         assert!(DatabaseInstant::from(Timestamp::MAX).count() < END);
+        assert_eq!(DatabaseInstant::from(instant).earlier(2).count(), 1_000_000);
+        assert_eq!(DatabaseInstant(FIRST).earlier(1).count(), FIRST);
     }
 
     #[test]

@@ -79,6 +79,14 @@ async fn every_request_that_should_be_cheap_is_found_by_an_index() {
             "sync_status_snapshots_newest_first",
         ),
         ("health", "sync_status_snapshots_newest_first"),
+        (
+            "statistics?since=2026-01-02T05:00:00Z&until=2026-01-02T05:00:10Z",
+            "sync_operations_that_ended",
+        ),
+        (
+            "statistics?since=2026-01-02T05:00:00Z&until=2026-01-02T05:00:10Z",
+            "sync_operations_that_are_active",
+        ),
     ] {
         let before = used(&api, &client).await;
         api.get(path).await;

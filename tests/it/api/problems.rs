@@ -165,7 +165,7 @@ async fn only_get_and_head_are_allowed_and_head_is_get_without_the_body() {
     ] {
         let refused = api.send(Method::POST, path, &[]).await;
         assert_eq!(refused.status(), 405, "{path}");
-        assert_eq!(refused.headers()["allow"], "GET, HEAD");
+        assert_eq!(refused.headers()["allow"], "GET, HEAD, OPTIONS");
         let get = api.ask(path).await;
         let head = api.send(Method::HEAD, path, &[]).await;
         assert_eq!(head.status(), 200, "{path}");
@@ -242,6 +242,34 @@ async fn a_read_that_the_database_gives_up_says_that_it_took_too_long() {
     assert_eq!(problem["status"], 504);
     execute(&locker, "ROLLBACK").await;
     api.get("health").await;
+}
+
+#[tokio::test]
+async fn slow_reads_leave_sessions_to_the_relays_own_jobs() {
+    let database = TestDatabase::new().await;
+    let (locker, observer) = (database.client().await, database.client().await);
+    let api = Api::of(&database, 4).await;
+    execute(&locker, "BEGIN; LOCK TABLE sync_status_snapshots").await;
+    let slow = futures::future::join_all((0..6).map(|_| api.ask("health")));
+    let watching = async {
+        eventually("a read waits for the lock", async || {
+            let statement = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            let waiting = observer.query_one(statement, &[]).await.expect("a count");
+            waiting.get::<_, i64>(0) > 0
+        })
+        .await;
+        execute(&locker, "ROLLBACK").await;
+    };
+    let (answers, ()) = tokio::join!(slow, watching);
+    let told = |answer: &reqwest::Response| answer.status().as_u16();
+    assert!(
+        answers
+            .iter()
+            .all(|answer| [200, 503].contains(&told(answer)))
+    );
+    // Sessions are made when they are needed: of four, two are for exports and one for the relay.
+    assert_eq!(api.pool.status().size, 1);
 }
 
 /// The tables are replaced by views that say in which transaction they are read.
