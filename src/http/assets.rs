@@ -35,7 +35,10 @@ struct Dashboard;
 
 /// The files that were asked for, compressed, by name; each with the hash of its contents, which change only where a
 /// program that is being worked on reads them from the disk.
-static KEPT: Mutex<Option<HashMap<String, ([u8; 32], Arc<File>)>>> = Mutex::const_new(None);
+static KEPT: Mutex<Option<HashMap<String, Kept>>> = Mutex::const_new(None);
+
+/// A file, and the hash of what it was made from.
+type Kept = ([u8; 32], Arc<File>);
 
 /// Serves the dashboard, its assets and its views.
 pub(super) fn routes() -> BoxedFilter<(Response,)> {
