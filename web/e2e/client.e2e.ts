@@ -16,7 +16,12 @@ afterAll(() => stage?.close());
 afterEach(() => client.stop());
 
 const node: Environment = {
-  openSocket: (url) => new WebSocket(url) as unknown as SocketLike,
+  openSocket(url) {
+    const socket = new WebSocket(url);
+    // A browser's socket says that it could not connect by closing; this one throws unless somebody listens.
+    socket.on("error", () => undefined);
+    return socket as unknown as SocketLike;
+  },
   fetch: (input, init) => fetch(input, init),
   random: Math.random,
   online: () => true,

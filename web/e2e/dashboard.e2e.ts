@@ -286,12 +286,19 @@ test("health shows the score with what made it so, and its trend", async () => {
   const { page } = watched;
   stage.sql(`INSERT INTO sync_operations (operation_type, status, started_at)
              SELECT 'upload', CASE WHEN n = 1 THEN 'failed' ELSE 'completed' END, clock_timestamp() - interval '3 s' FROM generate_series(1, 25) n`);
+  begin("webhook");
   stage.sql("SELECT create_sync_status_snapshot()");
   stage.sql("SELECT create_sync_status_snapshot()");
   await page.getByRole("link", { name: "Health" }).first().click();
   await page.getByText("4.0 % of the operations failed").waitFor();
   await page.getByRole("img", { name: /^Error rate: .*last 4.0 %/ }).waitFor();
-  await page.getByRole("row").filter({ hasText: "Upload" }).getByText("96.0 %").waitFor();
+  const cells = (type: string) => page.getByRole("row").filter({ hasText: type }).getByRole("cell").allTextContents();
+  // 25 began at the same instant and took 3 s; the total has the one that still runs too.
+  await page.getByRole("row").filter({ hasText: "Upload" }).waitFor();
+  expect((await cells("Upload")).slice(0, 6)).toEqual(["Upload", "25", "24", "1", "0", "96.0 %"]);
+  expect((await cells("Upload")).at(-1)).toBe("25");
+  expect((await cells("All types")).slice(0, 6)).toEqual(["All types", "26", "24", "1", "0", "96.0 %"]);
+  expect((await cells("All types")).at(-1)).toBe("25");
   await page.getByRole("link", { name: "7 days" }).click();
   expect(new URL(page.url()).search).toBe("?range=7d");
 });

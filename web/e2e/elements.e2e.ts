@@ -35,7 +35,7 @@ afterEach(() => page.context().close());
 async function show(content: string): Promise<void> {
   body = content;
   page = await (await browser.newContext()).newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   await page.goto(origin);
 }
 

@@ -1,8 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { percentile, statisticsByType } from "../src/components/dashboard/by-type.js";
 import { routeOf } from "../src/components/dashboard/router.js";
 import { activity, type Point, pointsOfCsv, seriesOf, throughput } from "../src/components/dashboard/series.js";
-import { operation } from "./world.js";
 
 describe("routes", () => {
   const at = (path: string, base = "/") => routeOf(new URL(path, "http://relay.example"), base);
@@ -65,29 +63,5 @@ describe("trends", () => {
       { score: null, error_rate_percent: 0 },
     ]);
     expect(pointsOfCsv("")).toEqual([]);
-  });
-});
-
-describe("by type", () => {
-  const at = (second: number) => new Date(second * 1000).toISOString();
-  const run = (from: number, to: number, status: "completed" | "failed" | "cancelled" = "completed") =>
-    operation(`${from}-${to}`, { status, started_at: at(from), completed_at: at(to), duration_seconds: to - from });
-
-  test("rates count completed and failed ones, and no others", () => {
-    const rows = [run(0, 10), run(10, 30), run(0, 5, "failed"), run(0, 1_000, "cancelled"), operation("x")];
-    const [upload] = statisticsByType(rows, 0);
-    expect(upload).toMatchObject({ operations: 5, completed: 2, failed: 1, averageSeconds: 35 / 3 });
-    expect(upload?.successRatePercent).toBeCloseTo(66.67, 1);
-  });
-
-  test("the peak is the most at one instant", () => {
-    expect(statisticsByType([run(0, 10), run(5, 15), run(8, 9), run(20, 30)], 0)[0]?.peakConcurrency).toBe(3);
-    expect(statisticsByType([run(0, 10), operation("now", { started_at: at(5) })], 60_000)[0]?.peakConcurrency).toBe(2);
-  });
-
-  test("a percentile lies between its neighbours, as in SQL", () => {
-    expect(percentile([1, 2, 3, 4, 5], 0.95)).toBeCloseTo(4.8);
-    expect(percentile([7], 0.95)).toBe(7);
-    expect(percentile([], 0.95)).toBeNull();
   });
 });

@@ -90,3 +90,29 @@ export async function fetchTimeline(
   const body = (await response.json()) as { events: SyncEvent[]; next?: string | null; complete_from?: string | null };
   return { events: body.events, completeFrom: body.complete_from ?? null, next: body.next ?? null };
 }
+
+/** How operations went within a span of time; one that goes on counts among the started ones. */
+export interface Outcome {
+  readonly started: number;
+  readonly completed: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  /** completed / (completed + failed), 0 to 1; null where none did. */
+  readonly success_rate: number | null;
+  readonly duration_seconds_average: number | null;
+  readonly duration_seconds_p95: number | null;
+  /** The most that ran at the same instant. */
+  readonly peak_concurrency: number;
+}
+
+/** How the operations went: of each type, the most frequent first, and in all. */
+export interface Statistics {
+  readonly by_operation_type: readonly (Outcome & { readonly operation_type: string })[];
+  readonly total: Outcome;
+}
+
+/** The statistics of the time since an instant, in ms since 1970. */
+export async function fetchStatistics(base: URL, since: number, signal: AbortSignal): Promise<Statistics> {
+  const query = new URLSearchParams({ since: new Date(since).toISOString() });
+  return (await ask(base, "api/statistics", query, signal)).json();
+}

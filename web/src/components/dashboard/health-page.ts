@@ -1,9 +1,9 @@
 import { css, html, nothing } from "lit";
 import type { Health } from "../../client/index.js";
+import { fetchStatistics, type Outcome, type Statistics } from "../api.js";
 import { define, LIVE } from "../element.js";
 import { count, decimal, duration, lookOfHealth, percent, words } from "../format.js";
 import { chip } from "../progress.js";
-import { fetchSince, MOST_OPERATIONS, statisticsByType, type TypeStatistics } from "./by-type.js";
 import { DashboardPage, emptiness, pageStyles, skeletonRows } from "./page.js";
 import { activity, fetchPoints, type Point, type Series, seriesOf, throughput } from "./series.js";
 import "./chart.js";
@@ -22,13 +22,13 @@ export class HealthPage extends DashboardPage {
     ...DashboardPage.properties,
     points: { state: true },
     problem: { state: true },
-    types: { state: true },
-    typesProblem: { state: true },
+    statistics: { state: true },
+    statisticsProblem: { state: true },
   };
   declare points: readonly Point[] | null;
   declare problem: string | null;
-  declare types: { readonly all: boolean; readonly read: number; readonly rows: readonly TypeStatistics[] } | null;
-  declare typesProblem: string | null;
+  declare statistics: Statistics | null;
+  declare statisticsProblem: string | null;
   protected readonly path = "health";
   static override styles = [
     ...pageStyles,
@@ -100,6 +100,11 @@ export class HealthPage extends DashboardPage {
       .lines .sum {
         font-weight: 600;
       }
+      tfoot td {
+        font-weight: 600;
+        border-top: 1px solid var(--_border);
+        border-bottom: 0;
+      }
       .charts {
         display: grid;
         grid-template-columns: repeat(2, minmax(0, 1fr));
@@ -148,8 +153,8 @@ export class HealthPage extends DashboardPage {
     super();
     this.points = null;
     this.problem = null;
-    this.types = null;
-    this.typesProblem = null;
+    this.statistics = null;
+    this.statisticsProblem = null;
   }
 
   override disconnectedCallback(): void {
@@ -167,42 +172,45 @@ export class HealthPage extends DashboardPage {
     if (this.#asked === this.#range[0]) return;
     this.#asked = this.#range[0];
     this.points = null;
-    this.types = null;
+    this.statistics = null;
     void this.#load();
   }
 
   async #load(): Promise<void> {
     this.#abort?.abort();
-    const abort = new AbortController();
-    this.#abort = abort;
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
     this.problem = null;
-    this.typesProblem = null;
-    const since = this.relay.now() - this.#range[2] * 1000;
-    const { base } = this.relay;
-    const say = (error: unknown) =>
-      abort.signal.aborted ? null : error instanceof Error ? error.message : String(error);
-    const points = fetchPoints(base, since, abort.signal).then(
+    const points = fetchPoints(this.relay.base, this.#since, signal).then(
       (read) => {
         this.points = read;
       },
       (error) => {
-        this.problem = say(error);
+        this.problem = signal.aborted ? null : say(error);
       },
     );
-    const types = fetchSince(base, since, abort.signal).then(
-      ({ rows, all }) => {
-        this.types = { all, read: rows.length, rows: statisticsByType(rows, this.relay.now()) };
-      },
-      (error) => {
-        this.typesProblem = say(error);
-      },
-    );
-    await Promise.all([points, types]);
+    await Promise.all([points, this.#count(signal)]);
+  }
+
+  /** When the range began. */
+  get #since(): number {
+    return this.relay.now() - this.#range[2] * 1000;
+  }
+
+  async #count(signal: AbortSignal): Promise<void> {
+    try {
+      this.statistics = await fetchStatistics(this.relay.base, this.#since, signal);
+      this.statisticsProblem = null;
+    } catch (error) {
+      if (!signal.aborted) this.statisticsProblem = say(error);
+    }
   }
 
   #append(health: Health): void {
     const last = this.points?.at(-1);
     if (this.points && (!last || last.taken_at < health.taken_at)) this.points = [...this.points, health];
+    // With each snapshot the statistics are counted anew.
+    if (this.#abort) void this.#count(this.#abort.signal);
   }
 
   protected override render(): unknown {
@@ -329,37 +337,48 @@ export class HealthPage extends DashboardPage {
   }
 
   #byType() {
-    if (this.typesProblem) return html`<p class="problem">${this.typesProblem}</p>`;
-    if (!this.types) return skeletonRows(4);
-    if (this.types.rows.length === 0)
-      return emptiness("inbox", "No operations in this time", "None was created in the chosen range.");
-    return html`<div class="scroll" tabindex="0" role="region" aria-label="By operation type, table">
+    const again = html`<button @click=${() => this.#load()}>Try again</button>`;
+    const problem = this.statisticsProblem
+      ? html`<p class="problem" role="alert">${this.statisticsProblem} ${again}</p>`
+      : nothing;
+    if (!this.statistics) return problem === nothing ? skeletonRows(4) : problem;
+    const { by_operation_type: types, total } = this.statistics;
+    if (types.length === 0)
+      return emptiness("inbox", "No operations in this time", "None began or ended in the chosen range.");
+    const link = (type: string) =>
+      html`<a href="${this.base}history?operation_type=${encodeURIComponent(type)}">${words(type)}</a>`;
+    return html`${problem}<div class="scroll" tabindex="0" role="region" aria-label="By operation type, table">
       <table>
         <thead>
           <tr>
-            <th>Type</th><th class="num">Operations</th><th class="num">Success</th><th class="num">Failed</th>
-            <th class="num">Average</th><th class="num">95 % within</th><th class="num">Most at once</th>
+            <th>Type</th><th class="num">Started</th><th class="num">Completed</th><th class="num">Failed</th>
+            <th class="num">Cancelled</th><th class="num">Success</th><th class="num">Average</th>
+            <th class="num">95 % within</th><th class="num">Most at once</th>
           </tr>
         </thead>
-        <tbody>
-          ${this.types.rows.map(
-            (row) => html`<tr>
-              <td><a href="${this.base}history?operation_type=${encodeURIComponent(row.type)}">${words(row.type)}</a></td>
-              <td class="num">${count(row.operations)}</td>
-              <td class="num">${percent(row.successRatePercent)}</td>
-              <td class="num">${count(row.failed)}</td>
-              <td class="num">${duration(row.averageSeconds)}</td>
-              <td class="num">${duration(row.p95Seconds)}</td>
-              <td class="num">${count(row.peakConcurrency)}</td>
-            </tr>`,
-          )}
-        </tbody>
+        <tbody>${types.map((each) => outcome(link(each.operation_type), each))}</tbody>
+        <tfoot>${outcome("All types", total)}</tfoot>
       </table>
-    </div>
-    <p class="note">
-      ${this.types.all ? `Of the ${count(this.types.read)} operations created in this time.` : `Of the newest ${count(Math.min(this.types.read, MOST_OPERATIONS))} operations only; there are more in this time.`}
-    </p>`;
+    </div>`;
   }
+}
+
+function outcome(name: unknown, of: Outcome) {
+  return html`<tr>
+    <td>${name}</td>
+    <td class="num">${count(of.started)}</td>
+    <td class="num">${count(of.completed)}</td>
+    <td class="num">${count(of.failed)}</td>
+    <td class="num">${count(of.cancelled)}</td>
+    <td class="num">${percent(of.success_rate === null ? null : 100 * of.success_rate)}</td>
+    <td class="num">${duration(of.duration_seconds_average)}</td>
+    <td class="num">${duration(of.duration_seconds_p95)}</td>
+    <td class="num">${count(of.peak_concurrency)}</td>
+  </tr>`;
+}
+
+function say(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 define("bellwether-health-page", HealthPage);
