@@ -11,4 +11,8 @@ mod relay_process;
 mod scene;
 mod writers;
 
+mod cursors;
+mod network;
+mod relays;
 mod server;
+mod space;

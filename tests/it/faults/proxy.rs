@@ -1,8 +1,9 @@
 //! A network that can be broken: a TCP proxy between relay and database.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,6 +34,8 @@ pub(crate) struct Proxy {
     /// Counts the times when every connection was cut.
     cuts: watch::Sender<u64>,
     carried: Arc<AtomicUsize>,
+    /// Ports of our own at which the database sees connections that carry nothing any more.
+    silent: Arc<Mutex<BTreeSet<u16>>>,
     accepting: JoinHandle<()>,
 }
 
@@ -43,7 +46,9 @@ impl Proxy {
         let address = listener.local_addr().expect("bound");
         let (weather, cuts) = (watch::Sender::new(Weather::Fair), watch::Sender::new(0));
         let carried = Arc::<AtomicUsize>::default();
+        let silent = Arc::<Mutex<BTreeSet<u16>>>::default();
         let (forecast, ends, count) = (weather.subscribe(), cuts.subscribe(), carried.clone());
+        let silenced = silent.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if *forecast.borrow() == Weather::Refuses {
@@ -56,14 +61,24 @@ impl Proxy {
                 for stream in [&near, &far] {
                     stream.set_nodelay(true).expect("a TCP stream");
                 }
+                let port = far.local_addr().expect("connected").port();
                 let ((near_read, near_write), (far_read, far_write)) =
                     (near.into_split(), far.into_split());
                 let (mut ends, forecast) = (ends.clone(), forecast.clone());
+                let silenced = silenced.clone();
+                let weather = move || {
+                    let is_silent = silenced.lock().expect("no panic").contains(&port);
+                    if is_silent {
+                        Weather::Swallows
+                    } else {
+                        *forecast.borrow()
+                    }
+                };
                 ends.mark_unchanged();
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = carry(near_read, far_write, forecast.clone()) => {}
-                        () = carry(far_read, near_write, forecast) => {}
+                        () = carry(near_read, far_write, &weather) => {}
+                        () = carry(far_read, near_write, &weather) => {}
                         // Also when the proxy is gone.
                         _ = ends.changed() => {}
                     }
@@ -75,6 +90,7 @@ impl Proxy {
             weather,
             cuts,
             carried,
+            silent,
             accepting,
         }
     }
@@ -96,6 +112,11 @@ impl Proxy {
         self.cuts.send_modify(|count| *count += 1);
     }
 
+    /// Lets one connection carry nothing any more: the one that the database sees coming from this port.
+    pub(crate) fn silence(&self, port: u16) {
+        self.silent.lock().expect("no panic").insert(port);
+    }
+
     /// How many connections it has carried so far.
     pub(crate) fn carried(&self) -> usize {
         self.carried.load(Ordering::Relaxed)
@@ -109,8 +130,8 @@ impl Drop for Proxy {
 }
 
 /// Carries one direction until its sender has finished.
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, weather: watch::Receiver<Weather>) {
-    let mut buffer = vec![0; 16 * 1024];
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, weather: &impl Fn() -> Weather) {
+    let mut buffer = vec![0; 256 * 1024];
     let mut is_lost = false;
     loop {
         let Ok(length @ 1..) = from.read(&mut buffer).await else {
@@ -120,8 +141,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, weather: watch::
             }
             return;
         };
-        let now = *weather.borrow();
-        match now {
+        match weather() {
             Weather::Swallows => is_lost = true,
             Weather::Slow(delay) => sleep(delay).await,
             Weather::Fair | Weather::Refuses => {}

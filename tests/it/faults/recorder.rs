@@ -117,11 +117,6 @@ impl Record {
             .sum()
     }
 
-    /// Which statuses it was told, in order.
-    pub(crate) fn was(&self, status: &str) -> bool {
-        self.statuses.iter().any(|(told, _)| told == status)
-    }
-
     /// Takes in one frame.
     fn take(&mut self, frame: &Value) {
         match frame["type"].as_str() {

@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::eventually;
@@ -51,12 +49,6 @@ impl RelayProcess {
     /// Starts it again at the same address.
     pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.address, &self.url, &self.arguments);
-    }
-
-    /// Lets the machine fall asleep under it, or wakes it again.
-    pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        kill(pid, signal).expect("a process to signal");
     }
 
     /// What `/readyz` says: the HTTP status and the status of the stream. Nothing while nobody answers.
