@@ -71,7 +71,7 @@ async fn a_forged_or_oversize_cursor_is_refused_and_costs_no_look_at_the_log() {
         .map(|xid| xid.to_string())
         .collect::<Vec<_>>()
         .join(",");
-    let scans = "SELECT coalesce(sum(idx_scan + seq_scan), 0)::bigint FROM pg_stat_user_tables WHERE schemaname = 'bellwether' AND relname = 'event'";
+    let scans = "SELECT coalesce(sum(idx_scan + seq_scan), 0)::bigint FROM pg_stat_user_tables WHERE schemaname = 'bellwether' AND relname LIKE 'event%'";
     let scans = async || -> i64 {
         client
             .batch_execute("SELECT pg_stat_force_next_flush()")

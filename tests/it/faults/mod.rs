@@ -4,6 +4,7 @@
 //! ([`recorder`]). When the fault is over, what each subscriber was told is compared with the log and the tables
 //! ([`comparison`]): nothing missing, nothing twice, nothing that never was, every row in order, every screen right.
 
+mod bell;
 mod comparison;
 mod proxy;
 mod recorder;
@@ -12,7 +13,10 @@ mod scene;
 mod writers;
 
 mod cursors;
+mod doorbell;
+mod failover;
 mod network;
+mod pooler;
 mod relays;
 mod server;
 mod space;

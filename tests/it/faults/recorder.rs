@@ -49,8 +49,10 @@ pub(crate) struct Record {
     pub(crate) resets: Vec<String>,
     /// Its connections.
     pub(crate) connections: usize,
-    /// The instants up to which it was told that it is complete.
+    /// The instant up to which it was told last that it is complete.
     pub(crate) complete_as_of: Option<String>,
+    /// How often it was told so.
+    pub(crate) heartbeats: usize,
     cursor: Option<String>,
     /// Whether a snapshot is half there.
     is_partial: bool,
@@ -137,6 +139,7 @@ impl Record {
                 self.cursor = Some(text(&frame["cursor"]));
             }
             Some("heartbeat") => {
+                self.heartbeats += 1;
                 self.complete_as_of = Some(text(&frame["complete_as_of"]));
                 self.cursor = Some(text(&frame["cursor"]));
             }

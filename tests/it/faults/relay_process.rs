@@ -51,6 +51,12 @@ impl RelayProcess {
         self.child = spawn(self.address, &self.url, &self.arguments);
     }
 
+    /// Starts it again at the same address, on another database.
+    pub(crate) fn start_again_on(&mut self, url: &str) {
+        url.clone_into(&mut self.url);
+        self.start_again();
+    }
+
     /// What `/readyz` says: the HTTP status and the status of the stream. Nothing while nobody answers.
     pub(crate) async fn ready(&self) -> Option<(u16, Value)> {
         let answer = reqwest::get(format!("http://{}/readyz", self.address))
@@ -79,6 +85,17 @@ impl RelayProcess {
     }
 }
 
+/// Runs a relay that is not to start, until it ends; its exit status and what it said.
+pub(crate) fn run_to_its_end(url: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = command(url)
+        .args(["--listen", "127.0.0.1:0"])
+        .args(arguments)
+        .output()
+        .expect("a relay process");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
+}
+
 impl Drop for RelayProcess {
     fn drop(&mut self) {
         // It may have been killed already.
@@ -87,9 +104,14 @@ impl Drop for RelayProcess {
     }
 }
 
+fn command(url: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
+    command.args(["serve", "--database-url", url]);
+    command
+}
+
 fn spawn(address: SocketAddr, url: &str, arguments: &[String]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_bellwether"))
-        .args(["serve", "--database-url", url])
+    command(url)
         .args(["--listen", &address.to_string()])
         .args(arguments)
         .stdin(Stdio::null())

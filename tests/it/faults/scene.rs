@@ -114,6 +114,11 @@ impl Scene {
         .await;
     }
 
+    /// Starts writers again, perhaps somewhere else.
+    pub(crate) fn write(&mut self, url: &str) {
+        self.writers = Some(Writers::start(url, WRITERS, SEED + 1, ""));
+    }
+
     /// Ends the writers.
     pub(crate) async fn stop_writing(&mut self) {
         if let Some(writers) = self.writers.take() {

@@ -3,6 +3,7 @@
 use bellwether::postgres;
 use tokio_postgres::Client;
 
+use super::recorder::{Mode, Recorder};
 use super::relay_process::RelayProcess;
 use super::scene::Scene;
 use crate::support::{PrivateServer, connect_as_application, eventually, server_options};
@@ -118,6 +119,53 @@ async fn all_sessions_terminated_at_once_lose_nothing() {
     scene.recovered().await;
     scene.reckon(&client).await;
     scene.assert_resumed();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_screen_says_up_to_when_it_is_complete_and_within_two_heartbeats_that_it_is_not() {
+    let mut server = PrivateServer::migrated().await;
+    let arguments = ["--heartbeat", "1s", "--tick", "200ms"];
+    let relay = RelayProcess::start(&server.url(), &arguments).await;
+    let watchers = [
+        Recorder::start(&[relay.address], Mode::Latest).await,
+        Recorder::start(&[relay.address], Mode::Every).await,
+    ];
+    for watcher in &watchers {
+        let before = watcher.record().complete_as_of.clone();
+        watcher
+            .until("a later instant", |record| {
+                before.is_some() && record.complete_as_of > before
+            })
+            .await;
+    }
+    server.postgres.kill_hard().await;
+    let beats: Vec<_> = watchers.iter().map(|one| one.record().heartbeats).collect();
+    for (watcher, before) in watchers.iter().zip(beats) {
+        watcher
+            .until("degraded, with a reason", |record| {
+                let last = record.statuses.last();
+                last.is_some_and(|(status, why)| status == "degraded" && !why.is_empty())
+            })
+            .await;
+        assert!(watcher.record().heartbeats - before <= 2);
+        assert_eq!(watcher.record().told(), 0, "nothing happened");
+    }
+    let lost = watchers
+        .each_ref()
+        .map(|one| one.record().complete_as_of.clone());
+    server.postgres.restart().await.expect("restarted");
+    for (watcher, lost) in watchers.iter().zip(lost) {
+        watcher
+            .until("live, and complete up to later", |record| {
+                let statuses: Vec<_> = record
+                    .statuses
+                    .iter()
+                    .map(|(status, _)| &**status)
+                    .collect();
+                statuses.ends_with(&["catching_up", "live"]) && record.complete_as_of > lost
+            })
+            .await;
+    }
 }
 
 /// Ends the sessions of which this is true; waits for one.

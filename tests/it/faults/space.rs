@@ -47,7 +47,10 @@ async fn a_log_whose_disk_is_full_is_said_and_recovered_from() {
     let place = disk.data();
     for statement in [
         format!("CREATE TABLESPACE small LOCATION '{}'", place.display()),
-        "ALTER TABLE bellwether.event SET TABLESPACE small".to_owned(),
+        "DO $$ BEGIN FOR slot IN 0..3 LOOP
+             EXECUTE format('ALTER TABLE bellwether.event_%s SET TABLESPACE small', slot);
+         END LOOP; END $$"
+            .to_owned(),
     ] {
         client
             .batch_execute(&statement)
