@@ -76,8 +76,10 @@ impl DatabaseConfig {
     }
 }
 
+/// Which process of which server answers: two hosts may have processes of the same number.
 async fn server_process(client: &Client) -> Result<Option<String>, Error> {
-    let answer = client.simple_query("SELECT pg_backend_pid()").await?;
+    let process = "SELECT pg_backend_pid() || ' of ' || pg_postmaster_start_time()";
+    let answer = client.simple_query(process).await?;
     Ok(answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,
