@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, NoTls};
 use tokio_util::sync::CancellationToken;
 
@@ -71,11 +72,11 @@ impl Writers {
 /// The rows that the writers fight over.
 pub(crate) async fn make_rows(client: &Client) {
     client
-        .execute(
+        .execute_typed(
             "INSERT INTO sync_operations (id, operation_type, status, total_items)
              SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'shared', 'in_progress', 1000000
              FROM generate_series(0, $1::bigint - 1) n ON CONFLICT DO NOTHING",
-            &[&SHARED_ROWS],
+            &[(&SHARED_ROWS, Type::INT8)],
         )
         .await
         .expect("rows to write to");
