@@ -529,7 +529,8 @@ BEGIN
     held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
     PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
                               (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
-    IF held - (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint NOT BETWEEN 1 AND 1000 THEN
+    IF held - (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint NOT BETWEEN 1 AND 1000
+       AND pg_catalog.pg_notification_queue_usage() < 0.5 THEN
         PERFORM pg_catalog.pg_notify('bellwether', '');
     END IF;
 END

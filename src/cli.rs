@@ -20,6 +20,9 @@ use crate::telemetry::LogFormat;
 /// Where the relay listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
+/// A database that answers later than this may merely be busy, however short the heartbeat is.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+
 /// A Postgres-driven event relay: rows in, live screens out, nothing lost.
 #[derive(Debug, Parser)]
 #[command(name = "bellwether", version, max_term_width = 100)]
@@ -291,14 +294,26 @@ pub struct RelayArgs {
         value_name = "ORIGIN"
     )]
     pub allow_origin: Vec<AllowedOrigin>,
+    /// A connection past the pooler, where the database is behind one that cannot LISTEN: the relay listens and looks
+    /// there
+    #[arg(
+        long,
+        env = "BELLWETHER_LISTEN_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub listen_url: Option<DatabaseConfig>,
     /// Sessions of the database pool (besides the two that listen and look)
     #[arg(long, env = "BELLWETHER_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=1000), value_name = "N")]
     pub pool_size: u16,
     /// The longest time between two looks, bell or no bell
     #[arg(long, env = "BELLWETHER_TICK", default_value = "2s", value_parser = duration, value_name = "DURATION")]
     pub tick: Duration,
-    /// How often the relay rings its own doorbell to prove that it hears
-    #[arg(long, env = "BELLWETHER_PROBE", default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    /// The longest time between two looks where LISTEN cannot work: behind a transaction pooler
+    #[arg(long, env = "BELLWETHER_POLL", default_value = "200ms", value_parser = duration, value_name = "DURATION")]
+    pub poll: Duration,
+    /// How often the relay rings its own doorbell to prove that it hears; more often where the heartbeat is short
+    #[arg(long, env = "BELLWETHER_PROBE", default_value = "3s", value_parser = duration, value_name = "DURATION")]
     pub probe: Duration,
     /// How long the database may take to answer before the session is given up
     #[arg(long, env = "BELLWETHER_PATIENCE", default_value = "5s", value_parser = duration, value_name = "DURATION")]
@@ -364,8 +379,13 @@ impl RelayArgs {
     pub fn source(&self) -> SourceOptions {
         SourceOptions {
             tick: self.tick,
-            probe: self.probe,
+            // So that subscribers know within two heartbeats that the database was lost.
+            probe: self
+                .probe
+                .min((self.heartbeat * 3 / 4).max(SHORTEST_SILENCE)),
+            silence: self.patience.min(self.heartbeat.max(SHORTEST_SILENCE)),
             patience: self.patience,
+            poll: self.poll,
             mirror: MirrorLimits {
                 recent: self.mirror_recent,
                 rows: self.mirror_rows,

@@ -246,6 +246,10 @@ impl Cursor {
             let to = Snapshot::decode(&mut rest)?;
             let last_id =
                 i64::try_from(take_varint(&mut rest)?).map_err(|_| CursorError::Malformed)?;
+            // An interval leads onwards.
+            if !to.covers(&seen) {
+                return Err(CursorError::Malformed);
+            }
             within = Some(Within { to, last_id });
         }
         if !rest.is_empty() {
@@ -322,8 +326,10 @@ mod tests {
         )
             .prop_map(|(seen, within, epoch)| Cursor {
                 epoch: Epoch(epoch),
+                within: within
+                    .filter(|(to, _)| to.covers(&seen))
+                    .map(|(to, last_id)| Within { to, last_id }),
                 seen,
-                within: within.map(|(to, last_id)| Within { to, last_id }),
             })
     }
 

@@ -2,7 +2,8 @@
 -- lock makes one of them do it at a time.
 --
 -- If the lease had run out before this extension took hold (hence the clock is read after setval), other relays may have
--- turned calm meanwhile and would not hear the writers that are silent from now on. So they are rung for.
+-- turned calm meanwhile and would not hear the writers that are silent from now on. So they are rung for. Not into a
+-- queue that is more than half full: a full one would refuse it, and there writers do not ring either.
 CREATE OR REPLACE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS void
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
@@ -16,7 +17,8 @@ BEGIN
     held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
     PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
                               (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
-    IF held - (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint NOT BETWEEN 1 AND 1000 THEN
+    IF held - (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint NOT BETWEEN 1 AND 1000
+       AND pg_catalog.pg_notification_queue_usage() < 0.5 THEN
         PERFORM pg_catalog.pg_notify('bellwether', '');
     END IF;
 END

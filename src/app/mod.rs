@@ -28,6 +28,7 @@ use crate::hub::{Hub, Liveness};
 use crate::postgres::config::DatabaseConfig;
 use crate::postgres::embedded::EmbeddedError;
 use crate::postgres::migrate::{MigrateError, check, migrate};
+use crate::postgres::reason::{described, reason};
 use crate::scheduler;
 use crate::source::{self, ReplayLog};
 
@@ -57,6 +58,9 @@ pub enum AppError {
     /// The schema is not this version's and cannot be made so.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// The two URLs do not lead to the same place.
+    #[error("--listen-url leads to another database than --database-url")]
+    ListensElsewhere,
     /// The part that reads the event log has broken off.
     #[error("the event log is not read any more; see the log")]
     SourceEnded,
@@ -138,7 +142,7 @@ pub async fn serve(
 
     let mut outcome = tokio::select! {
         () = stop.cancelled() => Ok(()),
-        outcome = prepare(&config, args.no_migrate, &hub) => outcome,
+        outcome = prepare(&config, args, &hub) => outcome,
     };
     if outcome.is_ok() && !stop.is_cancelled() {
         let jobs = &stages.jobs;
@@ -146,12 +150,14 @@ pub async fn serve(
             &pool,
             &args.scheduler(),
             presence,
+            &hub,
             Uuid::new_v4(),
             &jobs.tasks,
             &jobs.stop,
         );
         let reading = &stages.reading;
-        let source = source::run(config, args.source(), hub, reading.stop.clone());
+        let direct = args.listen_url.clone().unwrap_or(config);
+        let source = source::run(direct, args.source(), hub, reading.stop.clone());
         let source = reading.tasks.spawn(source);
         tokio::select! {
             () = stop.cancelled() => {}
@@ -164,38 +170,81 @@ pub async fn serve(
     outcome
 }
 
-/// Brings the schema to this version, or sees that it is. Waits for a database that cannot be reached.
-async fn prepare(config: &DatabaseConfig, no_migrate: bool, hub: &Hub) -> Result<(), AppError> {
+/// Brings the schema to this version, or sees that it is. Waits for a database that cannot be reached, or takes no
+/// writes yet.
+async fn prepare(config: &DatabaseConfig, args: &RelayArgs, hub: &Hub) -> Result<(), AppError> {
     let mut backoff = Backoff::new(FIRST_BACKOFF, GREATEST_BACKOFF);
     loop {
-        let outcome = if no_migrate {
-            is_migrated(config).await
-        } else {
-            migrate(config).await.map(|report| report.to_string())
-        };
-        match outcome {
+        match try_to_prepare(config, args).await {
             Ok(report) => {
                 tracing::info!("{report}");
                 return Ok(());
             }
-            Err(MigrateError::Connect(error)) => {
+            Err(AppError::Migrate(error)) if error.may_pass() => {
                 let delay = backoff.next_delay();
-                hub.set_status(Liveness::Degraded, Some("the database cannot be reached"));
-                tracing::warn!(error = &error as &dyn std::error::Error, retry_in = ?delay, "the database cannot be reached");
+                hub.set_status(Liveness::Degraded, Some(&shown(&error)));
+                tracing::warn!(error = &error as &dyn std::error::Error, retry_in = ?delay, "waiting for the database");
                 tokio::time::sleep(delay).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
 }
 
-async fn is_migrated(config: &DatabaseConfig) -> Result<String, MigrateError> {
+/// What subscribers are told: not where the database is.
+fn shown(error: &MigrateError) -> String {
+    match error {
+        MigrateError::Connect(_) => described("the database cannot be reached", error),
+        _ => reason(error),
+    }
+}
+
+async fn try_to_prepare(config: &DatabaseConfig, args: &RelayArgs) -> Result<String, AppError> {
+    let direct = args.listen_url.as_ref().unwrap_or(config);
+    let report = if args.no_migrate {
+        is_migrated(direct).await?
+    } else {
+        migrate(direct).await?.to_string()
+    };
+    if args.listen_url.is_some() {
+        let is_pooled = config
+            .look_for_pooler()
+            .await
+            .map_err(MigrateError::Connect)?;
+        tracing::debug!(is_pooled, "the database URL");
+        if log_of(config).await? != log_of(direct).await? {
+            return Err(AppError::ListensElsewhere);
+        }
+    }
+    Ok(report)
+}
+
+/// Which event log there is behind a URL.
+async fn log_of(config: &DatabaseConfig) -> Result<Option<String>, MigrateError> {
     let (client, connection) = config.connect("bellwether check").await?;
     let driver = tokio::spawn(connection);
-    check(&client).await?;
+    let id = "SELECT current_database() || ' ' || id FROM bellwether.log";
+    let found = client.query_typed_opt(id, &[]).await;
     drop(client);
     // The connection's own error has reached the statement that it interrupted.
     let _ = driver.await;
+    let found = found.map_err(|source| MigrateError::Failed {
+        step: "reading which log it is".to_owned(),
+        line: None,
+        source,
+    })?;
+    Ok(found.map(|row| row.get(0)))
+}
+
+async fn is_migrated(config: &DatabaseConfig) -> Result<String, MigrateError> {
+    config.look_for_pooler().await?;
+    let (client, connection) = config.connect("bellwether check").await?;
+    let driver = tokio::spawn(connection);
+    let checked = check(&client).await;
+    drop(client);
+    // The connection's own error has reached the statement that it interrupted.
+    let _ = driver.await;
+    checked?;
     Ok("the schema is this version's".to_owned())
 }
 

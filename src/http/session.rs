@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
-use tokio::sync::watch;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -75,7 +76,10 @@ pub(crate) struct Session {
     /// What has been subscribed, also what has not arrived yet.
     subscriptions: Vec<Held>,
     arrivals: SelectAll<BoxStream<'static, Arrival>>,
-    status: watch::Receiver<Status>,
+    /// Every change is told, however quickly the next one follows.
+    changes: broadcast::Receiver<Status>,
+    /// The status that was told last.
+    told: Option<Status>,
     heartbeat: Interval,
     greeted: bool,
 }
@@ -88,7 +92,8 @@ impl Session {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut session = Self {
             subscriber: Arc::new(context.hub.connect()),
-            status: context.hub.status(),
+            changes: context.hub.status_changes(),
+            told: None,
             visit,
             subscriptions: Vec::new(),
             arrivals: SelectAll::new(),
@@ -111,9 +116,7 @@ impl Session {
         tokio::select! {
             biased;
             () = self.context.stop.cancelled() => Output::closing(CloseReason::Stopping),
-            Ok(()) = self.status.changed() => {
-                Output::one(&ServerMessage::Status(&self.status.borrow_and_update()))
-            }
+            changed = self.changes.recv() => self.changed(changed),
             Some(arrival) = self.arrivals.next(), if !self.arrivals.is_empty() => self.arrived(arrival),
             _ = self.heartbeat.tick() => self.beat(),
             () = self.subscriber.ready() => {
@@ -164,11 +167,29 @@ impl Session {
                 .unwrap_or(u64::MAX),
             reconnect: ReconnectHints::default(),
         };
-        let status = ServerMessage::Status(&self.status.borrow_and_update()).frame();
-        Output {
-            frames: vec![hello.frame(), status],
-            close: None,
+        let hello = hello.frame();
+        // From here on, and then the present one: none in between is missed.
+        self.changes = self.changes.resubscribe();
+        let mut output = self.tell(self.context.hub.status().borrow().clone());
+        output.frames.insert(0, hello);
+        output
+    }
+
+    fn changed(&mut self, changed: Result<Status, RecvError>) -> Output {
+        match changed {
+            Ok(status) => self.tell(status),
+            Err(_) => self.tell(self.context.hub.status().borrow().clone()),
         }
+    }
+
+    /// Tells a status, unless it is the one that was told last.
+    fn tell(&mut self, status: Status) -> Output {
+        if self.told.as_ref() == Some(&status) {
+            return Output::default();
+        }
+        let output = Output::one(&ServerMessage::Status(&status));
+        self.told = Some(status);
+        output
     }
 
     /// Begins the subscription, or replaces the one of the same name.

@@ -17,12 +17,13 @@ pub mod presence;
 mod ring;
 mod subscriber;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
 use serde::Serialize;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use self::filter::{Filter, Verdict};
 pub use self::frame::Frame;
@@ -37,6 +38,8 @@ use crate::event::Event;
 
 /// What a resuming subscription missed is sent in pieces of about this many bytes.
 const FRAME_BYTES: usize = 256 * 1024;
+/// Changes of the status that may wait for a slow subscriber before it misses one.
+const STATUS_CHANGES: usize = 16;
 
 /// Bounds of the hub's memory.
 #[derive(Clone, Copy, Debug)]
@@ -178,9 +181,21 @@ struct Shared {
     limits: HubLimits,
     state: Mutex<State>,
     status: watch::Sender<Status>,
+    /// Each change of the status, for those who must not miss one.
+    changes: broadcast::Sender<Status>,
+    standing: Mutex<Standing>,
     advanced: watch::Sender<u64>,
     look: Notify,
     losses: Arc<Losses>,
+}
+
+/// What the status follows from.
+#[derive(Debug)]
+struct Standing {
+    /// How it is with reading.
+    reading: (Liveness, Option<Arc<str>>),
+    /// Who cannot do what else belongs to a true screen, and why.
+    impaired: BTreeMap<&'static str, Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -212,7 +227,12 @@ impl Hub {
             shared: Arc::new(Shared {
                 limits,
                 state: Mutex::default(),
+                standing: Mutex::new(Standing {
+                    reading: (starting.status, starting.reason.clone()),
+                    impaired: BTreeMap::new(),
+                }),
                 status: watch::Sender::new(starting),
+                changes: broadcast::Sender::new(STATUS_CHANGES),
                 advanced: watch::Sender::new(0),
                 look: Notify::new(),
                 losses: Arc::default(),
@@ -296,8 +316,38 @@ impl Hub {
 
     /// Says whether the hub is in touch with its source. The same status again changes nothing.
     pub fn set_status(&self, status: Liveness, reason: Option<&str>) {
+        let mut standing = self.standing();
+        standing.reading = (status, reason.map(Into::into));
+        self.announce(&standing);
+    }
+
+    /// Says that something else that belongs to a true screen cannot be done, or can be done again: a relay that reads
+    /// is degraded meanwhile.
+    pub fn set_impaired(&self, what: &'static str, reason: Option<&str>) {
+        let mut standing = self.standing();
+        match reason {
+            Some(reason) => standing.impaired.insert(what, reason.into()),
+            None => standing.impaired.remove(what),
+        };
+        self.announce(&standing);
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.shared
+            .standing
+            .lock()
+            .expect("no holder of this lock panics")
+    }
+
+    fn announce(&self, standing: &Standing) {
+        let (mut status, mut reason) = standing.reading.clone();
+        if let Some(impaired) = standing.impaired.values().next()
+            && status == Liveness::Live
+        {
+            (status, reason) = (Liveness::Degraded, Some(impaired.clone()));
+        }
         self.shared.status.send_if_modified(|held| {
-            let changed = held.status != status || held.reason.as_deref() != reason;
+            let changed = held.status != status || held.reason != reason;
             if changed {
                 let since = if held.status == status {
                     held.since
@@ -307,16 +357,23 @@ impl Hub {
                 *held = Status {
                     status,
                     since,
-                    reason: reason.map(Into::into),
+                    reason,
                 };
+                // Nobody may be subscribed.
+                let _ = self.shared.changes.send(held.clone());
             }
             changed
         });
     }
 
-    /// Whether the hub is in touch with its source, and each change of that.
+    /// Whether the screen tells the truth.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.shared.status.subscribe()
+    }
+
+    /// Each change of the status from now on. Whoever falls far behind is told so, and asks [`Self::status`].
+    pub fn status_changes(&self) -> broadcast::Receiver<Status> {
+        self.shared.changes.subscribe()
     }
 
     /// Changes whenever the hub's cursor does.

@@ -1,6 +1,12 @@
 //! Where the database is and how to get in: a connection string, parsed once.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    str::FromStr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use tokio_postgres::{
     Config,
@@ -37,6 +43,8 @@ pub struct DatabaseConfig {
     pub(super) connect_timeout: Duration,
     /// Set on every session, where the caller asked for it.
     pub(super) statement_timeout: Option<Duration>,
+    /// Whether a pooler gives a session another server connection for each transaction; clones find out together.
+    pub(super) is_pooled: Arc<AtomicBool>,
 }
 
 /// Why a connection string was refused. No message repeats a value, since it may be part of a secret.
@@ -133,6 +141,7 @@ impl FromStr for DatabaseConfig {
             tls: tls.connector()?,
             connect_timeout,
             statement_timeout: None,
+            is_pooled: Arc::default(),
         })
     }
 }

@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Transaction, error::SqlState};
 use self::missing::{Missing, refuse_server};
 use super::{
     config::DatabaseConfig,
+    pool::transaction_settings,
     schema::{BOOTSTRAP, FUNCTIONS, Function, MIGRATIONS, Migration},
 };
 
@@ -66,6 +67,7 @@ fn count(number: usize, what: &str) -> String {
 /// # Errors
 /// See [`MigrateError`]; the transaction that failed has left no trace, those before it stay.
 pub async fn migrate(config: &DatabaseConfig) -> Result<MigrationReport, MigrateError> {
+    config.look_for_pooler().await?;
     let (mut client, connection) = config.connect("bellwether migrate").await?;
     let driver = tokio::spawn(connection);
     let result = migrate_with(&mut client).await;
@@ -80,8 +82,7 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<MigrationReport, Migrate
 /// # Errors
 /// [`MigrateError::Behind`] names what is missing; the other variants say what cannot be mended by migrating.
 pub async fn check(client: &Client) -> Result<(), MigrateError> {
-    refuse_server(client).await?;
-    let missing = Missing::read(client).await?;
+    let missing = find_missing(client).await?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -91,9 +92,8 @@ pub async fn check(client: &Client) -> Result<(), MigrateError> {
 }
 
 async fn migrate_with(client: &mut Client) -> Result<MigrationReport, MigrateError> {
-    refuse_server(client).await?;
     let mut report = MigrationReport::default();
-    if Missing::read(client).await?.is_empty() {
+    if find_missing(client).await?.is_empty() {
         return Ok(report);
     }
     perform(client, &Step::Bootstrap, &mut report).await?;
@@ -102,6 +102,19 @@ async fn migrate_with(client: &mut Client) -> Result<MigrationReport, MigrateErr
     }
     perform(client, &Step::Functions, &mut report).await?;
     Ok(report)
+}
+
+/// Reads in one transaction, since a pooler may give the next one another server connection.
+async fn find_missing(client: &Client) -> Result<Missing, MigrateError> {
+    let failed = |source| MigrateError::failed("reading what has been applied", source);
+    client.batch_execute("BEGIN").await.map_err(failed)?;
+    let found = async {
+        refuse_server(client).await?;
+        Missing::read(client).await
+    };
+    let found = found.await;
+    client.batch_execute("ROLLBACK").await.map_err(failed)?;
+    found
 }
 
 /// One transaction of a run.
@@ -184,7 +197,8 @@ async fn attempt(client: &mut Client, step: &Step) -> Result<MigrationReport, Mi
 /// Waits for other migrators. What is read after that is what they have left to do.
 async fn take_turn(transaction: &Transaction<'_>, step: &Step) -> Result<(), MigrateError> {
     let statements = format!(
-        "SET LOCAL lock_timeout = {}; SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK}); SET LOCAL lock_timeout = {}",
+        "{}SET LOCAL lock_timeout = {}; SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK}); SET LOCAL lock_timeout = {}",
+        transaction_settings(),
         MIGRATOR_TIMEOUT.as_millis(),
         LOCK_TIMEOUT.as_millis()
     );

@@ -4,7 +4,7 @@
 //!
 //! 1. [`config`]: a connection string, parsed once and checked at the door.
 //! 2. [`tls`]: what `sslmode` promises, on top of rustls.
-//! 3. [`pool`]: one connection, or a pool of them, each set up the same way.
+//! 3. [`pool`]: one connection, or a pool of them, each set up the same way; `pooler` notices one that is not ours alone.
 //! 4. [`schema`] and [`mod@migrate`]: the SQL files this binary carries, and how they get into a database.
 //! 5. [`embedded`]: a PostgreSQL server run as a child process, for newcomers and for tests.
 
@@ -14,7 +14,9 @@ pub mod embedded;
 mod hosts;
 pub mod migrate;
 pub mod pool;
+mod pooler;
 pub(crate) mod read;
+pub(crate) mod reason;
 pub mod schema;
 pub mod tls;
 pub mod writer;

@@ -2,7 +2,8 @@
 //!
 //! What the relay reads must not depend on how a role, a database or a connection string has been set up, so every
 //! session says for itself what matters. It does so by `SET` after connecting rather than in the startup packet, which
-//! connection poolers refuse.
+//! connection poolers refuse; and where a pooler hands out server connections by the transaction ([`super::pooler`]),
+//! each transaction says it.
 
 use std::{fmt::Write, future::Future, pin::Pin, time::Duration};
 
@@ -20,16 +21,42 @@ pub const POOL_WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a pooled session may take to prove that it is alive; after that it is replaced by a new one.
 pub const POOL_RECYCLE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// `jit`: compiling takes longer than any statement of the relay. `idle_session_timeout`: a session that listens is
-/// idle by nature.
-const SESSION_SETTINGS: &str = "SET search_path = '';
-    SET TimeZone = 'UTC';
-    SET IntervalStyle = 'iso_8601';
-    SET DateStyle = 'ISO';
-    SET default_transaction_isolation = 'read committed';
-    SET max_parallel_workers_per_gather = 0;
-    SET jit = off;
-    SET idle_session_timeout = 0;";
+/// What every session, or behind a transaction pooler every transaction, is set to. `jit`: compiling takes longer than
+/// any statement of the relay. `idle_session_timeout`: a session that listens is idle by nature.
+const SETTINGS: [(&str, &str); 8] = [
+    ("search_path", "''"),
+    ("TimeZone", "'UTC'"),
+    ("IntervalStyle", "'iso_8601'"),
+    ("DateStyle", "'ISO'"),
+    ("default_transaction_isolation", "'read committed'"),
+    ("max_parallel_workers_per_gather", "0"),
+    ("jit", "off"),
+    ("idle_session_timeout", "0"),
+];
+
+/// The settings of a transaction, for one whose session may not be ours alone (see [`super::pooler`]).
+pub(crate) fn transaction_settings() -> String {
+    set("SET LOCAL")
+}
+
+fn set(command: &str) -> String {
+    let mut statements = String::new();
+    for (name, value) in SETTINGS {
+        write!(statements, "{command} {name} = {value}; ")
+            .expect("a String takes all that is written to it");
+    }
+    statements
+}
+
+/// Whether a new session is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setup {
+    /// With the relay's settings, unless a pooler is in the way: there they would outlive us on a server connection
+    /// that somebody else gets next.
+    Ours,
+    /// Not at all.
+    Bare,
+}
 
 /// The half of a session that owns the socket. Nothing moves unless it is polled; notifications come out of
 /// `poll_message`.
@@ -69,8 +96,7 @@ impl DatabaseConfig {
         &self,
         application_name: &str,
     ) -> Result<(Client, PgConnection), ConnectError> {
-        self.connect_with(application_name, &self.session_settings())
-            .await
+        self.connect_with(application_name, Setup::Ours).await
     }
 
     /// Opens a session and sets nothing in it. Behind a proxy that pools by transaction, whatever a session sets stays
@@ -82,16 +108,16 @@ impl DatabaseConfig {
         &self,
         application_name: &str,
     ) -> Result<(Client, PgConnection), ConnectError> {
-        self.connect_with(application_name, "").await
+        self.connect_with(application_name, Setup::Bare).await
     }
 
     async fn connect_with(
         &self,
         application_name: &str,
-        settings: &str,
+        setup: Setup,
     ) -> Result<(Client, PgConnection), ConnectError> {
         let limit = self.time_to_connect();
-        match timeout(limit, self.establish(application_name, settings)).await {
+        match timeout(limit, self.establish(application_name, setup)).await {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(source)) => Err(ConnectError::Refused {
                 target: self.to_string(),
@@ -127,15 +153,15 @@ impl DatabaseConfig {
     }
 
     /// What all hosts together may take.
-    fn time_to_connect(&self) -> Duration {
+    pub(super) fn time_to_connect(&self) -> Duration {
         self.connect_timeout * u32::try_from(self.hosts.len()).unwrap_or(u32::MAX)
     }
 
     /// Tries the hosts in turn. The last one is not timed here: the caller's limit ends it.
-    async fn establish(
+    pub(super) async fn establish(
         &self,
         application_name: &str,
-        settings: &str,
+        setup: Setup,
     ) -> Result<(Client, PgConnection), tokio_postgres::Error> {
         let mut hosts: Vec<&Config> = self.hosts.iter().collect();
         if self.random_order {
@@ -143,31 +169,31 @@ impl DatabaseConfig {
         }
         let (last, others) = hosts.split_last().expect("a config has at least one host");
         for host in others {
-            let attempt = self.establish_with(host, application_name, settings);
+            let attempt = self.establish_with(host, application_name, setup);
             if let Ok(Ok(session)) = timeout(self.connect_timeout, attempt).await {
                 return Ok(session);
             }
         }
-        self.establish_with(last, application_name, settings).await
+        self.establish_with(last, application_name, setup).await
     }
 
     async fn establish_with(
         &self,
         host: &Config,
         application_name: &str,
-        settings: &str,
+        setup: Setup,
     ) -> Result<(Client, PgConnection), tokio_postgres::Error> {
         let mut host = host.clone();
         host.application_name(application_name);
         let (client, mut connection) = host.connect(self.tls.clone()).await?;
-        if !settings.is_empty() {
-            run_on(&client, &mut connection, settings).await?;
+        if setup == Setup::Ours && !self.is_pooled() {
+            run_on(&client, &mut connection, &self.session_settings()).await?;
         }
         Ok((client, connection))
     }
 
     fn session_settings(&self) -> String {
-        let mut statements = SESSION_SETTINGS.to_owned();
+        let mut statements = set("SET");
         if let Some(limit) = self.statement_timeout {
             write!(
                 statements,
@@ -203,10 +229,7 @@ type Connected = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
 impl Connect for PoolConnect {
     fn connect(&self, _: &Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
         Box::pin(async {
-            let (client, connection) = self
-                .0
-                .establish(APPLICATION_NAME, &self.0.session_settings())
-                .await?;
+            let (client, connection) = self.0.establish(APPLICATION_NAME, Setup::Ours).await?;
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     // Whoever uses the session meets the error too and says what it means.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_postgres::types::Type;
+
 use super::interval;
 use crate::postgres::config::DatabaseConfig;
 use crate::postgres::pool::ConnectError;
@@ -28,9 +30,12 @@ pub async fn take_snapshot(
     config: &DatabaseConfig,
     window: Duration,
 ) -> Result<String, SnapshotError> {
+    config.look_for_pooler().await?;
     let (client, connection) = config.connect("bellwether snapshot").await?;
     let driver = tokio::spawn(connection);
-    let row = client.query_one(TAKE, &[&interval(window)]).await?;
+    let row = client
+        .query_typed_one(TAKE, &[(&interval(window), Type::TEXT)])
+        .await?;
     drop(client);
     // The connection's own error has reached the statement that it interrupted.
     let _ = driver.await;

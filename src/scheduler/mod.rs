@@ -9,17 +9,22 @@ mod stalled;
 use std::time::Duration;
 
 use deadpool_postgres::{Pool, PoolError};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub use self::manual::{SnapshotError, take_snapshot};
 use crate::backoff::Backoff;
+use crate::hub::Hub;
 use crate::hub::presence::Presence;
+use crate::postgres::reason::refused_write;
 
 /// First wait after a job failed, and the bound that waits grow to.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const GREATEST_BACKOFF: Duration = Duration::from_secs(10);
+/// How long one run of a job may take. Each takes small bites.
+const JOB_LIMIT: Duration = Duration::from_secs(60);
 
 /// When the jobs are done.
 #[derive(Clone, Debug)]
@@ -68,6 +73,35 @@ pub(crate) enum JobError {
     Pool(#[from] PoolError),
     #[error("the database refused")]
     Database(#[from] tokio_postgres::Error),
+    #[error("not done within {} s", .0.as_secs())]
+    TooLong(Duration),
+}
+
+impl JobError {
+    /// Says to the hub whether the database takes writes, as far as this error, or success, tells.
+    fn tell(outcome: Result<(), &Self>, name: &'static str, hub: &Hub) {
+        match outcome {
+            Ok(()) => hub.set_impaired(name, None),
+            Err(Self::Database(error)) => {
+                if let Some(said) = refused_write(error) {
+                    let reason = format!("the database takes no writes: {said}");
+                    hub.set_impaired(name, Some(&reason));
+                }
+            }
+            // Whether the database is there at all, the source knows.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Gives a job a bound: a session whose database has gone silent would keep it for ever.
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, JobError>>,
+) -> Result<T, JobError> {
+    timeout(limit, work)
+        .await
+        .unwrap_or(Err(JobError::TooLong(limit)))
 }
 
 /// Starts the jobs; they end when the token is cancelled. The last thing that the relay writes is that its subscribers
@@ -76,6 +110,7 @@ pub fn start(
     pool: &Pool,
     options: &SchedulerOptions,
     presence: Presence,
+    hub: &Hub,
     relay: Uuid,
     tasks: &TaskTracker,
     stop: &CancellationToken,
@@ -83,22 +118,26 @@ pub fn start(
     tasks.spawn(repeat(
         "health snapshot",
         snapshot::Job::new(pool.clone(), options),
+        hub.clone(),
         stop.clone(),
     ));
     tasks.spawn(repeat(
         "stalled operations",
         stalled::Job::new(pool.clone(), options),
+        hub.clone(),
         stop.clone(),
     ));
     tasks.spawn(repeat(
         "retention",
         retention::Job::new(pool.clone(), options),
+        hub.clone(),
         stop.clone(),
     ));
     tasks.spawn(presence::run(
         pool.clone(),
         options.clone(),
         presence,
+        hub.clone(),
         relay,
         stop.clone(),
     ));
@@ -110,13 +149,14 @@ trait Job: Send {
     fn run(&mut self) -> impl Future<Output = Result<Duration, JobError>> + Send;
 }
 
-async fn repeat(name: &'static str, mut job: impl Job, stop: CancellationToken) {
+async fn repeat(name: &'static str, mut job: impl Job, hub: Hub, stop: CancellationToken) {
     let mut backoff = Backoff::new(FIRST_BACKOFF, GREATEST_BACKOFF);
     loop {
         let outcome = tokio::select! {
             () = stop.cancelled() => return,
-            outcome = job.run() => outcome,
+            outcome = within(JOB_LIMIT, job.run()) => outcome,
         };
+        JobError::tell(outcome.as_ref().map(|_| ()), name, &hub);
         let wait = match outcome {
             Ok(wait) => {
                 backoff.reset();

@@ -7,14 +7,20 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::time::{MissedTickBehavior, interval as every};
+use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{JobError, SchedulerOptions, interval};
+use super::{JobError, SchedulerOptions, interval, within};
+use crate::hub::Hub;
 use crate::hub::presence::{Client, Presence};
+
+/// How long it may take to be written down who is connected.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A relay that finds its row gone was taken for dead: `xmax = 0` says that the row is new.
 const ALIVE: &str = "INSERT INTO bellwether.relay AS r (id, host, version) VALUES ($1, $2, $3)
@@ -45,6 +51,7 @@ pub(super) async fn run(
     pool: Pool,
     options: SchedulerOptions,
     presence: Presence,
+    hub: Hub,
     relay: Uuid,
     stop: CancellationToken,
 ) {
@@ -62,7 +69,9 @@ pub(super) async fn run(
             () = stop.cancelled() => break,
             _ = tick.tick() => {}
         }
-        if let Err(error) = book.write(&presence).await {
+        let outcome = book.write(&presence).await;
+        JobError::tell(outcome.as_ref().map(drop), "presence", &hub);
+        if let Err(error) = outcome {
             tracing::warn!(
                 error = &error as &dyn Error,
                 "who is connected could not be written down"
@@ -90,7 +99,7 @@ struct Book {
 impl Book {
     async fn write(&mut self, presence: &Presence) -> Result<(), JobError> {
         let present = presence.present();
-        let outcome = self.try_to_write(&present).await;
+        let outcome = within(WRITE_LIMIT, self.try_to_write(&present)).await;
         self.in_doubt = outcome.is_err();
         if self.in_doubt {
             self.written.extend(present);
@@ -162,12 +171,14 @@ impl Book {
     }
 
     async fn leave(&self) -> Result<(), JobError> {
-        self.pool
-            .get()
-            .await?
-            .execute(LEAVE, &[&self.relay])
-            .await?;
-        Ok(())
+        within(WRITE_LIMIT, async {
+            let client = self.pool.get().await?;
+            client
+                .execute_typed(LEAVE, &[(&self.relay, Type::UUID)])
+                .await?;
+            Ok(())
+        })
+        .await
     }
 }
 

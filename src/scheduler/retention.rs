@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
+use tokio_postgres::types::Type;
 
 use super::{Job as Repeated, JobError, SchedulerOptions, interval};
 
@@ -49,22 +50,24 @@ impl Repeated for Job {
     async fn run(&mut self) -> Result<Duration, JobError> {
         let client = self.pool.get().await?;
         let trimmed = client
-            .query_one(
+            .query_typed_one(
                 "SELECT bellwether.trim_log($1::text::interval, $2)",
-                &[&self.events, &self.events_bytes],
+                &[(&self.events, Type::TEXT), (&self.events_bytes, Type::INT8)],
             )
             .await?
             .get::<_, i64>(0);
         if trimmed > 0 {
             tracing::info!(bytes = trimmed, "old events deleted");
         }
-        let snapshots = client.execute(OLD_SNAPSHOTS, &[&self.snapshots]).await?;
+        let snapshots = client
+            .execute_typed(OLD_SNAPSHOTS, &[(&self.snapshots, Type::TEXT)])
+            .await?;
         let connections = client
-            .execute(OLD_CONNECTIONS, &[&self.connections])
+            .execute_typed(OLD_CONNECTIONS, &[(&self.connections, Type::TEXT)])
             .await?;
         if self.summarized.is_none_or(|then| then.elapsed() >= EVERY) {
             client
-                .execute("SELECT bellwether.summarize_event_index()", &[])
+                .execute_typed("SELECT bellwether.summarize_event_index()", &[])
                 .await?;
             self.summarized = Some(Instant::now());
         }

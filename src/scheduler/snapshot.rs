@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use tokio_postgres::types::Type;
 
 use super::{Job as Repeated, JobError, SchedulerOptions, interval};
 
@@ -34,7 +35,10 @@ impl Repeated for Job {
     async fn run(&mut self) -> Result<Duration, JobError> {
         let client = self.pool.get().await?;
         let row = client
-            .query_one(TAKE, &[&self.period, &self.window])
+            .query_typed_one(
+                TAKE,
+                &[(&self.period, Type::FLOAT8), (&self.window, Type::TEXT)],
+            )
             .await?;
         if row.get::<_, i64>(1) > 0 {
             tracing::debug!("health snapshot taken");

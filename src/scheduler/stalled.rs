@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use tokio_postgres::types::Type;
 
 use super::{Job as Repeated, JobError, SchedulerOptions, interval};
 
@@ -29,9 +30,9 @@ impl Repeated for Job {
     async fn run(&mut self) -> Result<Duration, JobError> {
         let client = self.pool.get().await?;
         client
-            .query_one(
+            .query_typed_one(
                 "SELECT bellwether.mark_stalled($1::text::interval)",
-                &[&self.stalled_after],
+                &[(&self.stalled_after, Type::TEXT)],
             )
             .await?;
         Ok(self.every)

@@ -41,7 +41,7 @@ impl Flush {
             sleep(wait).await;
             let row = self
                 .client
-                .query_one("SELECT pg_current_wal_flush_lsn()", &[])
+                .query_typed_one("SELECT pg_current_wal_flush_lsn()", &[])
                 .await?;
             if row.get::<_, PgLsn>(0) >= lsn {
                 return Ok(());

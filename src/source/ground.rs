@@ -25,8 +25,13 @@ const EMPTY_FOREIGN_LOG: &str = "BEGIN; SET LOCAL lock_timeout = '2s';
         FROM pg_control_system() c WHERE l.system_identifier <> c.system_identifier;
     COMMIT";
 
-const EPOCH: &str = "SELECT (SELECT oid::text FROM pg_database WHERE datname = current_database()) || ' ' || l.id || ' ' || t.epoch
-    FROM bellwether.log l, bellwether.timeline t WHERE t.timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)";
+/// The table's OID changes when the schema is dropped and restored in place: its cursors are of another log then.
+const EPOCH: &str = "SELECT l.system_identifier = c.system_identifier,
+        (SELECT oid::text FROM pg_database WHERE datname = current_database()) || ' ' || l.tableoid || ' ' || l.id || ' ' || t.epoch
+    FROM pg_control_system() c, bellwether.log l
+    LEFT JOIN bellwether.timeline t ON t.timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)";
+
+const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
 
 /// What a session stands on.
 pub(super) struct Ground {
@@ -34,27 +39,41 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Makes sure that there is ground to stand on.
+    /// Makes sure that there is ground to stand on. Writes only where a cluster or a timeline is met for the first time,
+    /// so that a database that takes no writes can be read.
     pub(super) async fn establish(client: Arc<Client>) -> Result<Self, SourceError> {
-        let standby: bool = client
-            .query_one("SELECT pg_is_in_recovery()", &[])
-            .await?
-            .get(0);
+        let standby: bool = client.query_typed_one(IS_STANDBY, &[]).await?.get(0);
         if standby {
             return Err(SourceError::Standby);
+        }
+        if let Some(epoch) = Self::read(&client).await? {
+            return Ok(Self { epoch });
         }
         client
             .batch_execute(EMPTY_FOREIGN_LOG)
             .await
             .map_err(explain)?;
-        client.execute(NAME_TIMELINE, &[]).await?;
-        let row = client
-            .query_opt(EPOCH, &[])
-            .await?
-            .ok_or(SourceError::NoLog)?;
-        Ok(Self {
-            epoch: epoch(row.get(0)),
-        })
+        client.execute_typed(NAME_TIMELINE, &[]).await?;
+        match Self::read(&client).await? {
+            Some(epoch) => Ok(Self { epoch }),
+            None => Err(SourceError::NoLog),
+        }
+    }
+
+    /// Whether it is still the same: not where the log was replaced by one out of a dump.
+    pub(super) async fn holds(&self, client: &Client) -> Result<(), SourceError> {
+        match Self::read(client).await? {
+            Some(epoch) if epoch == self.epoch => Ok(()),
+            _ => Err(SourceError::LogReplaced),
+        }
+    }
+
+    /// The epoch; none where the log is of another cluster, or the timeline has no name yet.
+    async fn read(client: &Client) -> Result<Option<Epoch>, SourceError> {
+        let row = client.query_typed_opt(EPOCH, &[]).await.map_err(explain)?;
+        let row = row.ok_or(SourceError::NoLog)?;
+        let is_ours: bool = row.get(0);
+        Ok(row.get::<_, Option<&str>>(1).filter(|_| is_ours).map(epoch))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use tokio_postgres::Client;
-use tokio_postgres::types::PgLsn;
+use tokio_postgres::types::{PgLsn, Type};
 
 use super::log::{self, Xid};
 use super::{SourceError, SourceOptions, patiently};
@@ -14,6 +14,7 @@ use crate::cursor::{Cursor, Epoch, Snapshot};
 use crate::event::{Event, Row, Topic};
 use crate::hub::mirror::Mirror;
 use crate::hub::{Completeness, Origin};
+use crate::postgres::pool::transaction_settings;
 
 /// The lock comes before the snapshot: a snapshot that is older than a truncation would find the slot empty, and the log
 /// not trimmed. While it is held the log is not trimmed; writers do not notice.
@@ -52,8 +53,10 @@ pub(super) async fn origin(
     options: &SourceOptions,
 ) -> Result<(Origin, PgLsn), SourceError> {
     let learnt = Instant::now();
-    client.batch_execute(BEGIN).await?;
-    let header = client.query_one(HEADER, &[]).await?;
+    client
+        .batch_execute(&format!("{BEGIN}; {}", transaction_settings()))
+        .await?;
+    let header = client.query_typed_one(HEADER, &[]).await?;
     let snapshot = Snapshot::parse(header.get(0))?;
     let as_of = header.get::<_, jiff::Timestamp>(2).to_string();
     let trimmed_through = header.get::<_, Option<Xid>>(3).ok_or(SourceError::NoLog)?.0;
@@ -81,7 +84,7 @@ pub(super) async fn origin(
     }
 
     let boundary = client
-        .query_opt(BOUNDARY, &[&i64::from(options.recent_events)])
+        .query_typed_opt(BOUNDARY, &[(&i64::from(options.recent_events), Type::INT8)])
         .await?;
     let oldest = boundary.map_or(trimmed_through, |row| row.get::<_, Xid>(0).0) + 1;
     let recent_from = snapshot.as_of_transaction(oldest);
@@ -106,7 +109,9 @@ pub(super) async fn origin(
 }
 
 async fn rows(client: &Client, statement: &str, limit: i64) -> Result<Vec<Row>, SourceError> {
-    let rows = client.query(statement, &[&limit]).await?;
+    let rows = client
+        .query_typed(statement, &[(&limit, Type::INT8)])
+        .await?;
     let row = |row: &tokio_postgres::Row| {
         let entity: &str = row.get(0);
         Row::new(entity, row.get(1), row.get(2)).map_err(|source| SourceError::Row {

@@ -40,7 +40,8 @@ const WITHIN: &str =
 
 /// Opens the session that looks. Its statements must find the few new rows by the index whatever the planner knows.
 ///
-/// A session that was given up must not go on sorting for nobody, nor wait for a lock that somebody keeps.
+/// A session that was given up must not go on sorting for nobody, nor wait for a lock that somebody keeps. Behind a
+/// transaction pooler nothing can be set: there the planner has to know.
 pub(super) async fn connect(
     config: &DatabaseConfig,
     options: &SourceOptions,
@@ -51,17 +52,17 @@ pub(super) async fn connect(
             tracing::debug!(error = &error as &dyn Error, "the reading session failed");
         }
     });
+    if config.is_pooled() {
+        return Ok(client);
+    }
     let settings = format!(
-        "{SETTINGS}; SET default_transaction_read_only = on; SET lock_timeout = {};
+        "SET enable_seqscan = off; SET default_transaction_read_only = on; SET lock_timeout = {};
          SET client_connection_check_interval = '2s'",
         options.patience.as_millis().max(1)
     );
     client.batch_execute(&settings).await?;
     Ok(client)
 }
-
-/// For every session that reads the log.
-pub(super) const SETTINGS: &str = "SET enable_seqscan = off";
 
 /// Reads everything visible now that a reader at `seen` lacks.
 pub(super) async fn look(client: &Client, seen: &Snapshot) -> Result<Look, SourceError> {
@@ -82,7 +83,9 @@ pub(super) async fn interval(
     after: i64,
 ) -> Result<Look, SourceError> {
     let statement = format!("{HEADER} UNION ALL {OWED} {WITHIN} ORDER BY id");
-    let mut look = Look::begin(client, &statement, seen, &[&to.to_string(), &after]).await?;
+    let text = to.to_string();
+    let more: [(&(dyn ToSql + Sync), Type); 2] = [(&text, Type::TEXT), (&after, Type::INT8)];
+    let mut look = Look::begin(client, &statement, seen, &more).await?;
     look.header.snapshot = to.clone();
     look.header.as_of = None;
     Ok(look)
@@ -130,14 +133,16 @@ impl Look {
         client: &Client,
         statement: &str,
         seen: &Snapshot,
-        more: &[&(dyn ToSql + Sync)],
+        more: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Self, SourceError> {
         let open: Vec<String> = seen.in_progress().iter().map(u64::to_string).collect();
         let xmax = seen.xmax().to_string();
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&xmax, &open];
-        parameters.extend(more);
+        let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> =
+            vec![(&xmax, Type::TEXT), (&open, Type::TEXT_ARRAY)];
+        parameters.extend(more.iter().cloned());
         let began = Instant::now();
-        let rows = client.query_raw(statement, parameters).await?;
+        // One message there and one back. A prepared statement would be lost behind a transaction pooler.
+        let rows = client.query_typed_raw(statement, parameters).await?;
         let mut rows = Box::pin(rows);
         let header = rows.try_next().await?.ok_or(SourceError::NoLog)?;
         let header = Header {

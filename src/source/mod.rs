@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_util::sync::CancellationToken;
 
 use self::alertness::{Alertness, LEASE_MS, Next, Shown};
@@ -41,6 +42,7 @@ use crate::hub::mirror::MirrorLimits;
 use crate::hub::{Completeness, Hub, Liveness, ResetReason};
 use crate::postgres::config::DatabaseConfig;
 use crate::postgres::pool::ConnectError;
+use crate::postgres::reason::reason;
 
 /// First wait after a lost session, and the bound that waits grow to.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -58,8 +60,12 @@ pub struct SourceOptions {
     pub tick: Duration,
     /// How often the listening session rings for itself to prove that it still hears.
     pub probe: Duration,
+    /// How long that may take to come back before the session is given up.
+    pub silence: Duration,
     /// How long one answer of the database may take before the session is given up.
     pub patience: Duration,
+    /// A look comes at least this often where the doorbell cannot be heard: behind a transaction pooler.
+    pub poll: Duration,
     /// How much the mirror holds.
     pub mirror: MirrorLimits,
     /// How many events before the start are loaded, so that subscribers of an earlier relay can resume.
@@ -70,8 +76,10 @@ impl Default for SourceOptions {
     fn default() -> Self {
         Self {
             tick: Duration::from_secs(2),
-            probe: Duration::from_secs(10),
+            probe: Duration::from_secs(3),
+            silence: Duration::from_secs(5),
             patience: Duration::from_secs(5),
+            poll: Duration::from_millis(200),
             mirror: MirrorLimits::default(),
             recent_events: 10_000,
         }
@@ -91,8 +99,14 @@ pub(crate) enum SourceError {
     ListenerLost,
     #[error("the listening session is deaf: a doorbell that it rang itself did not come back")]
     Deaf,
-    #[error("the database is a standby, which cannot LISTEN")]
+    #[error("the reading session was lost")]
+    ReaderLost,
+    #[error(
+        "the database is a standby, where nobody can LISTEN; waiting until it is promoted (several hosts with target_session_attrs=read-write find the primary)"
+    )]
     Standby,
+    #[error("the event log was replaced by another one")]
+    LogReplaced,
     #[error("the event log cannot be read")]
     Event(#[from] EventError),
     #[error("the database's snapshot cannot be read")]
@@ -120,7 +134,7 @@ pub async fn run(
             outcome = session(&config, &options, &hub, &mut backoff) => outcome,
         };
         let Err(error) = outcome;
-        hub.set_status(Liveness::Degraded, Some(&error.to_string()));
+        hub.set_status(Liveness::Degraded, Some(&reason(&error)));
         let delay = backoff.next_delay();
         tracing::warn!(error = &error as &dyn std::error::Error, retry_in = ?delay, "lost touch with the database");
         tokio::select! {
@@ -137,17 +151,33 @@ async fn session(
     hub: &Hub,
     backoff: &mut Backoff,
 ) -> Result<std::convert::Infallible, SourceError> {
+    if config.look_for_pooler().await? {
+        tracing::warn!(
+            every = ?options.poll,
+            "a transaction pooler is in the way, and LISTEN cannot work through it: looking by the clock instead; \
+             give the relay a connection of its own with --listen-url"
+        );
+    }
     let listener = Listener::connect(config, options).await?;
     let reader = patiently(options, log::connect(config, options)).await?;
     let ground = patiently(options, Ground::establish(listener.client())).await?;
+    let reader_process = patiently(options, process_of(&reader)).await?;
+    let without_bell = (!listener.hears()).then(|| {
+        format!(
+            "looking every {} ms: a transaction pooler is in the way, where LISTEN cannot work; see --listen-url",
+            options.poll.as_millis()
+        )
+    });
     let session = Session {
         options,
         hub,
         reader,
+        reader_process: reader_process.filter(|_| listener.hears()),
         flush: Flush::new(listener.client()),
         aside: listener.client(),
         ground,
     };
+    let mut doubts = std::pin::pin!(listener.watch(options, &session.ground));
 
     match hub.cursor() {
         Some(cursor) if cursor.epoch == session.ground.epoch => {
@@ -159,12 +189,20 @@ async fn session(
             } else {
                 ResetReason::CursorExpired
             };
-            session.install(reason).await?;
+            tokio::select! {
+                installed = session.install(reason) => installed?,
+                doubt = &mut doubts => return Err(doubt),
+            }
+            hub.set_status(Liveness::CatchingUp, Some("reading what was missed"));
         }
     }
 
-    let mut doubts = std::pin::pin!(listener.watch(options));
-    let mut tick = interval(options.tick);
+    let every = if listener.hears() {
+        options.tick
+    } else {
+        options.tick.min(options.poll)
+    };
+    let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut alertness = Alertness::new(Instant::now());
     loop {
@@ -183,7 +221,7 @@ async fn session(
                 }
             }
         };
-        hub.set_status(Liveness::Live, None);
+        hub.set_status(Liveness::Live, without_bell.as_deref());
         if backoff.failures() > 0 {
             tracing::info!("in touch with the database again");
             backoff.reset();
@@ -215,6 +253,8 @@ struct Session<'a> {
     options: &'a SourceOptions,
     hub: &'a Hub,
     reader: Client,
+    /// The reader's server process; unknown behind a transaction pooler.
+    reader_process: Option<i32>,
     flush: Flush,
     /// For small statements while the reader may be reading.
     aside: Arc<Client>,
@@ -239,13 +279,14 @@ impl Session<'_> {
         };
         // An interval that was broken off is read to its end before the next one begins.
         if let Some(Within { to, last_id }) = from.within.clone() {
-            let look = log::interval(&self.reader, &from.seen, &to, last_id).await?;
+            let asking = log::interval(&self.reader, &from.seen, &to, last_id);
+            let look = self.answered(asking).await?;
             self.publish(&from, look).await?;
         }
         let Some(from) = self.hub.cursor() else {
             return Err(SourceError::NoLog);
         };
-        let look = log::look(&self.reader, &from.seen).await?;
+        let look = self.answered(log::look(&self.reader, &from.seen)).await?;
         self.publish(&from, look).await
     }
 
@@ -299,15 +340,58 @@ impl Session<'_> {
         }
     }
 
-    /// Promises to look often. A lost promise costs nothing, so nobody waits for its WAL.
+    /// Promises to look often. A lost promise costs nothing, so nobody waits for its WAL; nor does one that cannot be
+    /// made, in a database that takes no writes: writers go on ringing.
     async fn extend_lease(&self) -> Result<(), SourceError> {
         let extend = format!(
             "BEGIN; SET LOCAL synchronous_commit = off; SELECT bellwether.extend_lease({LEASE_MS}); COMMIT"
         );
-        patiently(self.options, async {
-            Ok(self.aside.batch_execute(&extend).await?)
-        })
-        .await
+        let promise = async {
+            match self.aside.batch_execute(&extend).await {
+                Err(error) if !error.is_closed() => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "no promise to look often could be made"
+                    );
+                    Ok(self.aside.batch_execute("ROLLBACK").await?)
+                }
+                outcome => Ok(outcome?),
+            }
+        };
+        patiently(self.options, promise).await
+    }
+
+    /// Waits for the first of what the reader asked for as long as the server is at work on it.
+    async fn answered<T>(
+        &self,
+        asking: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        let mut asking = std::pin::pin!(asking);
+        let mut idle = 0;
+        loop {
+            match timeout(self.options.patience, &mut asking).await {
+                Ok(outcome) => return outcome,
+                Err(_) if self.is_being_answered().await? => idle = 0,
+                // Once may be the moment in which the answer was on its way.
+                Err(_) if idle == 0 => idle = 1,
+                Err(_) => return Err(SourceError::ReaderLost),
+            }
+        }
+    }
+
+    /// Whether the server is still at work on what the reader asked. One that is not, or that cannot get rid of its
+    /// answer, has lost us: a link that swallows everything looks like a long wait.
+    async fn is_being_answered(&self) -> Result<bool, SourceError> {
+        const AT_WORK: &str = "SELECT FROM pg_stat_activity
+            WHERE pid = $1 AND state = 'active' AND wait_event IS DISTINCT FROM 'ClientWrite'";
+        let Some(process) = self.reader_process else {
+            return Ok(true);
+        };
+        let asking = async {
+            let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&process, Type::INT4)];
+            Ok(self.aside.query_typed_opt(AT_WORK, &parameters).await?)
+        };
+        Ok(patiently(self.options, asking).await?.is_some())
     }
 
     /// A transaction id taken now: whoever has been silent under a lease has a lower one.
@@ -315,11 +399,18 @@ impl Session<'_> {
         let take = async {
             Ok(self
                 .aside
-                .query_one("SELECT pg_current_xact_id()", &[])
+                .query_typed_one("SELECT pg_current_xact_id()", &[])
                 .await?)
         };
         Ok(patiently(self.options, take).await?.get::<_, log::Xid>(0).0)
     }
+}
+
+async fn process_of(client: &Client) -> Result<Option<i32>, SourceError> {
+    let row = client
+        .query_typed_one("SELECT pg_backend_pid()", &[])
+        .await?;
+    Ok(Some(row.get(0)))
 }
 
 /// Gives the database's answer a bound.

@@ -11,6 +11,7 @@ mod embedded;
 mod example_curl;
 mod example_tools;
 mod examples;
+mod faults;
 mod lease;
 mod migrate;
 mod outages;

@@ -74,6 +74,24 @@ pub enum MigrateError {
 }
 
 impl MigrateError {
+    /// Whether it is worth while to wait and try again: there is no way in just now, or the server takes no writes.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Standby | Self::Locked { .. } | Self::Busy => true,
+            Self::Failed { source, .. } => {
+                let code = source.code().map(|code| code.code());
+                source.is_closed()
+                    || code.is_some_and(|code| {
+                        code == "25006"
+                            || ["53", "57", "58"]
+                                .iter()
+                                .any(|class| code.starts_with(class))
+                    })
+            }
+            _ => false,
+        }
+    }
+
     /// A statement of a step failed.
     pub(super) fn failed(step: impl ToString, source: tokio_postgres::Error) -> Self {
         Self::Failed {

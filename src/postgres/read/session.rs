@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Error, IsolationLevel};
 
 use super::ReadError;
+use crate::postgres::pool::transaction_settings;
 
 /// How long a statement may take, except one of an export.
 pub(super) const STATEMENT_LIMIT: Duration = Duration::from_secs(10);
@@ -40,7 +41,8 @@ impl Settings {
 
     fn sql(self) -> String {
         format!(
-            "SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}",
+            "{}SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}",
+            transaction_settings(),
             self.statement_limit().as_millis(),
             STALL_LIMIT.as_millis()
         )

@@ -30,6 +30,16 @@ impl PrivateServer {
         Self { postgres, folder }
     }
 
+    /// Starts one with the settings that all tests use, on data that is made first.
+    pub(crate) async fn start_on(make_data: impl FnOnce(&Path)) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        make_data(folder.path());
+        let postgres = EmbeddedPostgres::start(folder.path(), server_options())
+            .await
+            .unwrap_or_else(|error| panic!("no server: {}", super::chain(&error)));
+        Self { postgres, folder }
+    }
+
     /// Starts one and migrates its database.
     pub(crate) async fn migrated() -> Self {
         let server = Self::start().await;

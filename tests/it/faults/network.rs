@@ -1,0 +1,121 @@
+//! The network between relay and database breaks, in the ways in which it does not say so.
+
+use std::time::Duration;
+
+use super::proxy::{Proxy, Weather};
+use super::relay_process::RelayProcess;
+use super::scene::Scene;
+use crate::support::{PrivateServer, eventually};
+
+/// A relay behind a proxy, and writers that are not.
+async fn stage(server: &PrivateServer, arguments: &[&str]) -> (Proxy, RelayProcess, Scene) {
+    let proxy = Proxy::to(server.postgres.port()).await;
+    let relay = RelayProcess::start(&proxy.url(&server.url()), arguments).await;
+    let scene = Scene::begin(&server.url(), &[relay.address]).await;
+    (proxy, relay, scene)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_swallows_everything_is_noticed_within_two_heartbeats_and_nothing_is_missing() {
+    let server = PrivateServer::migrated().await;
+    let (proxy, relay, mut scene) = stage(&server, &["--heartbeat", "2s"]).await;
+    let beats = |scene: &Scene| scene.recorders[0].record().heartbeats;
+    let before = beats(&scene);
+    proxy.set(Weather::Swallows);
+    scene
+        .until("degraded, with a reason", |record| {
+            let last = record.statuses.last();
+            last.is_some_and(|(status, reason)| status == "degraded" && !reason.is_empty())
+        })
+        .await;
+    // Counted in the relay's own heartbeats, since a busy machine delays both; one more where it delays only one.
+    assert!(beats(&scene) - before <= 3);
+    assert_eq!(relay.ready().await.map(|(code, _)| code), Some(503));
+    proxy.set(Weather::Fair);
+    scene.recovered().await;
+    scene.flow().await;
+    scene.reckon(&server.client().await).await;
+    scene.assert_resumed();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_reader_cut_off_in_silence_is_noticed_too() {
+    let server = PrivateServer::migrated().await;
+    let (proxy, _relay, mut scene) = stage(&server, &["--patience", "1s"]).await;
+    let client = server.client().await;
+    let port =
+        "SELECT client_port FROM pg_stat_activity WHERE application_name = 'bellwether reader'";
+    let port: i32 = client.query_one(port, &[]).await.expect("a reader").get(0);
+    proxy.silence(u16::try_from(port).expect("a port"));
+    scene.recovered_from("degraded", "reading session").await;
+    scene.flow().await;
+    scene.reckon(&client).await;
+    scene.assert_resumed();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_network_delays_events_and_loses_none() {
+    let server = PrivateServer::migrated().await;
+    let (proxy, relay, mut scene) = stage(&server, &[]).await;
+    proxy.set(Weather::Slow(Duration::from_millis(80)));
+    scene.flow().await;
+    proxy.cut();
+    scene.flow().await;
+    relay.until("live").await;
+    scene.reckon(&server.client().await).await;
+    scene.assert_resumed();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flapping_network_loses_nothing() {
+    let server = PrivateServer::migrated().await;
+    let (proxy, relay, mut scene) = stage(&server, &[]).await;
+    let mut dice = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(7);
+    for _ in 0..12 {
+        let before = proxy.carried();
+        let refuses = rand::RngExt::random_bool(&mut dice, 0.3);
+        if refuses {
+            proxy.set(Weather::Refuses);
+        }
+        proxy.cut();
+        scene.write_on().await;
+        proxy.set(Weather::Fair);
+        eventually("the relay has come back", async || proxy.carried() > before).await;
+        // Cut again in the middle of coming back, after some packets.
+        let breath = Duration::from_millis(rand::RngExt::random_range(&mut dice, 0..40));
+        tokio::time::sleep(breath).await;
+    }
+    scene.flow().await;
+    relay.until("live").await;
+    scene.recovered().await;
+    scene.reckon(&server.client().await).await;
+    scene.assert_resumed();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pooled_sessions_that_went_stale_or_silent_are_replaced_and_keep_nobody_waiting() {
+    let server = PrivateServer::migrated().await;
+    let (proxy, relay, mut scene) =
+        stage(&server, &["--pool-size", "2", "--presence-every", "100ms"]).await;
+    let api = format!("http://{}/api/operations?limit=1", relay.address);
+    let status = async || {
+        reqwest::get(&api)
+            .await
+            .map(|answer| answer.status().as_u16())
+            .ok()
+    };
+    assert_eq!(status().await, Some(200));
+    // Ended where nobody is looking: the session of the pool knows nothing of it.
+    proxy.cut();
+    scene.flow().await;
+    eventually("the read API answers", async || status().await == Some(200)).await;
+    // Silent: what is asked on it is never answered.
+    let client = server.client().await;
+    let ports = "SELECT client_port FROM pg_stat_activity WHERE application_name = 'bellwether'";
+    for row in client.query(ports, &[]).await.expect("the pool's sessions") {
+        proxy.silence(u16::try_from(row.get::<_, i32>(0)).expect("a port"));
+    }
+    eventually("the read API answers", async || status().await == Some(200)).await;
+    scene.reckon(&client).await;
+    scene.assert_resumed();
+}
