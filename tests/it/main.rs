@@ -12,6 +12,7 @@ mod example_curl;
 mod example_tools;
 mod examples;
 mod lease;
+mod lease_model;
 mod migrate;
 mod outages;
 mod pool;
