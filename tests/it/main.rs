@@ -34,6 +34,8 @@ mod schema_snapshot;
 mod schema_stalled;
 mod schema_statements;
 mod schema_writers;
+mod soak;
+mod storm;
 mod support;
 mod surface;
 mod tail;
