@@ -3,6 +3,7 @@
 //! A seed decides what each writer and each subscriber does next, whatever the others do; how they interleave is up to
 //! the machine. `SOAK_SEED` replays a seed, `SOAK_SECONDS` says how long the writers write (`make soak`: ten minutes).
 
+mod bell;
 mod log;
 mod subscribers;
 mod verdict;
