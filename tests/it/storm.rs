@@ -52,7 +52,14 @@ async fn a_thousand_subscribers_that_come_back_at_once_get_what_each_missed_for_
         .await
         .expect("the extension");
     // What is done by the clock is not done for them, and how much of it falls into the storm is up to the machine.
-    let by_the_clock = ["--heartbeat", "1h", "--presence-every", "1h", "--probe", "1h"];
+    let by_the_clock = [
+        "--heartbeat",
+        "1h",
+        "--presence-every",
+        "1h",
+        "--probe",
+        "1h",
+    ];
     let relay = Relay::start(&server.url(), &by_the_clock).await;
 
     let arriving = (0..SUBSCRIBERS).map(async |number| {
