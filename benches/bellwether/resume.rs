@@ -32,7 +32,8 @@ const QUERIES: [&str; 3] = [
 ];
 
 struct Returned {
-    socket: Socket,
+    /// Open until all are cut off.
+    _socket: Socket,
     cursor: String,
     events: usize,
 }
@@ -152,7 +153,7 @@ async fn live(url: &str) -> Outcome<Returned> {
         if text.starts_with(r#"{"type":"heartbeat""#) {
             let cursor = cursor.ok_or("a heartbeat without a cursor")?;
             return Ok(Returned {
-                socket,
+                _socket: socket,
                 cursor,
                 events,
             });
