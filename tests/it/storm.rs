@@ -15,7 +15,11 @@ const QUERIES: i64 = 20;
 
 /// Half of them follow the operations of one owner, half of them all; half in either mode.
 fn query(number: usize) -> String {
-    let mode = if number.is_multiple_of(2) { "every" } else { "latest" };
+    let mode = if number.is_multiple_of(2) {
+        "every"
+    } else {
+        "latest"
+    };
     let owner = if number % 4 < 2 {
         format!("&owner=owner {}", number % OWNERS)
     } else {
