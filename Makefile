@@ -1,7 +1,7 @@
 # What there is to do here. Each target says in one line what it is for; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-matrix bench lint screenshots fmt doc
+.PHONY: help run test test-matrix soak bench lint screenshots fmt doc
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,10 @@ test: ## all tests, on a PostgreSQL of their own, the dashboard in a browser
 
 test-matrix: ## all tests, on PostgreSQL 16, 17 and 18 too
 	scripts/test-matrix
+
+soak: ## random writers and subscribers against the log for ten minutes (SOAK_SEED replays, SOAK_SECONDS)
+	@scripts/ensure-postgres
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} scripts/run-tests --profile soak --no-capture soak::
 
 bench: ## all measurements, about ten minutes; docs/benchmarks.md says what they mean
 	@scripts/ensure-postgres

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) commit_delays: Vec<u32>,
     /// Rows of one bulk statement (`BELLWETHER_BENCH_BULK_ROWS`).
     pub(crate) bulk_rows: u32,
+    /// Subscribers that are cut off at once (`BELLWETHER_BENCH_SUBSCRIBERS`).
+    pub(crate) subscribers: u32,
 }
 
 impl Settings {
@@ -35,6 +37,7 @@ impl Settings {
             busy_rate: number("BELLWETHER_BENCH_BUSY_RATE", 500, 1..=1_000_000)?,
             clients: list("BELLWETHER_BENCH_CLIENTS", "1,8,32", 1..=64)?,
             commit_delays: list("BELLWETHER_BENCH_COMMIT_DELAYS", "0,1000", 0..=100_000)?,
+            subscribers: number("BELLWETHER_BENCH_SUBSCRIBERS", 5_000, 1..=20_000)?,
             bulk_rows: number("BELLWETHER_BENCH_BULK_ROWS", 100_000, 1..=10_000_000)?,
         })
     }

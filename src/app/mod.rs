@@ -5,6 +5,7 @@
 
 mod database;
 mod demo;
+mod descriptors;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -123,6 +124,7 @@ pub async fn serve(
     args: &RelayArgs,
     stop: CancellationToken,
 ) -> Result<(), AppError> {
+    descriptors::raise_limit(args.max_subscribers);
     let hub = Hub::new(args.hub());
     let pool = config.pool(args.pool_size.into());
     let presence = Presence::default();

@@ -13,17 +13,26 @@
 //!   begins here, because it cannot know who has been silent.
 //! - **Fenced**: no lease runs. A writer that was silent had its transaction id before it looked at the lease, so below a
 //!   *fence*: a transaction id taken now. Looks on, slowly, until every transaction below the fence has ended: until the
-//!   snapshot's xmin has reached it. (Its xmax will not do: that is merely the last completed transaction + 1.)
-//! - **Settling**: looks once more, and is calm.
+//!   xmin of the snapshot that a look read with has reached it. (Its xmax will not do: that is merely the last completed
+//!   transaction + 1.) That look has read what they wrote, and the relay is calm.
+//!
+//! A relay goes by whether the lease has *moved* since its last look, not only by whether it runs: one that was extended
+//! and has run out again between two looks has made writers silent all the same, and the relay needs a new fence.
 //!
 //! ## Invariants
 //! 1. While a relay is calm, no transaction that was silent under a lease is unread and open: nobody has to ring for it.
 //! 2. A lease that had run out is extended only with a ring for the other relays, who may be calm. A relay that hears it
-//!    looks, finds the lease running, and is awake.
+//!    looks, finds that the lease has moved, and is awake.
 //! 3. A relay that dies takes nothing with it: the lease runs out within its length, and writers ring again.
 //!
-//! Each relay does all of this by itself. Not promised: that another relay wakes at once when the one that extended the
-//! lease dies between the extension and the commit that rings; then the safety tick finds what was written meanwhile.
+//! Each relay does all of this by itself. The rules are proven by `tests/lease-model`: a small world of relays, writers
+//! and crashes in which [`Phase::after`] decides, explored state by state; any rule broken there loses an event.
+//!
+//! ## Not promised
+//! Then the safety tick finds what was written meanwhile:
+//! - when the relay that extended a lease dies between the extension, which takes hold at once, and the commit that
+//!   rings for it, no other relay is woken;
+//! - when the database's clock steps back by less than a lease's length, one that had run out runs once more.
 
 use std::time::{Duration, Instant};
 
@@ -48,10 +57,30 @@ pub(super) struct Shown {
     pub(super) at: Instant,
     /// How many transactions it found.
     pub(super) transactions: usize,
-    /// Whether a lease ran, by the database's clock, after the snapshot was taken.
-    pub(super) lease_runs: bool,
-    /// Every transaction below this has ended.
+    /// The lease, read after the snapshot was taken.
+    pub(super) lease: Lease,
+    /// Every transaction below this has ended, and what it wrote has been read.
     pub(super) xmin: u64,
+}
+
+/// What relays have promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lease {
+    /// Until when, in milliseconds since 1970: tells one promise from another.
+    pub(super) until: i64,
+    /// Whether it ran, by the database's clock.
+    pub(super) runs: bool,
+}
+
+impl Lease {
+    /// The lease at an instant, both in milliseconds since 1970. One that is further ahead than any is extended has run
+    /// out, like everywhere (clocks jump).
+    pub(super) fn at(until: i64, now: i64) -> Self {
+        Self {
+            until,
+            runs: (1..=1_000).contains(&until.saturating_sub(now)),
+        }
+    }
 }
 
 /// What to do until the next look.
@@ -67,19 +96,51 @@ pub(super) enum Next {
     Fence,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Phase {
     Calm,
-    Busy { extended: Instant },
+    Busy,
     Awake,
-    Fenced { fence: Option<u64>, pause: Duration },
-    Settling,
+    /// Behind a fence, or about to take one.
+    Fenced(Option<u64>),
+}
+
+/// What decides about the phase.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Whether there is enough to do to promise looking often.
+    pub(super) busy: bool,
+    pub(super) lease_runs: bool,
+    /// Whether the lease is another one than at the look before.
+    pub(super) lease_moved: bool,
+    pub(super) xmin: u64,
+}
+
+impl Phase {
+    /// The phase after a look: the whole protocol, without its clocks.
+    pub(super) fn after(self, seen: Seen) -> Self {
+        match self {
+            _ if seen.busy => Self::Busy,
+            _ if seen.lease_runs => Self::Awake,
+            _ if seen.lease_moved => Self::Fenced(None),
+            Self::Calm => Self::Calm,
+            Self::Fenced(Some(fence)) if seen.xmin >= fence => Self::Calm,
+            Self::Fenced(fence) => Self::Fenced(fence),
+            Self::Busy | Self::Awake => Self::Fenced(None),
+        }
+    }
 }
 
 /// How often one relay has to look.
 #[derive(Debug)]
 pub(super) struct Alertness {
     phase: Phase,
+    /// The lease at the last look.
+    lease: Option<i64>,
+    /// When it was last extended here.
+    extended: Option<Instant>,
+    /// Before the next look behind a fence.
+    pause: Duration,
     /// Transactions a second, smoothed.
     rate: f64,
     last: Instant,
@@ -90,6 +151,9 @@ impl Alertness {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             phase: Phase::Awake,
+            lease: None,
+            extended: None,
+            pause: SLOWLY,
             rate: 0.0,
             last: now,
         }
@@ -98,54 +162,42 @@ impl Alertness {
     /// Takes in what a look has shown.
     pub(super) fn next(&mut self, shown: &Shown) -> Next {
         self.count(shown);
-        let busy = self.rate
-            > if matches!(self.phase, Phase::Busy { .. }) {
-                BUSY_UNTIL
-            } else {
-                BUSY_ABOVE
-            };
-        if busy {
-            return self.busy(shown);
-        }
-        self.phase = match self.phase {
-            _ if shown.lease_runs => Phase::Awake,
-            Phase::Calm | Phase::Settling => Phase::Calm,
-            Phase::Busy { .. } | Phase::Awake => Phase::Fenced {
-                fence: None,
-                pause: SLOWLY,
-            },
-            Phase::Fenced {
-                fence: Some(fence), ..
-            } if shown.xmin >= fence => Phase::Settling,
-            Phase::Fenced { fence, pause } => Phase::Fenced {
-                fence,
-                pause: (pause * 2).min(SLOWEST),
-            },
+        let bound = match self.phase {
+            Phase::Busy => BUSY_UNTIL,
+            _ => BUSY_ABOVE,
         };
+        self.phase = self.phase.after(Seen {
+            busy: self.rate > bound,
+            lease_runs: shown.lease.runs,
+            lease_moved: self.lease.replace(shown.lease.until) != Some(shown.lease.until),
+            xmin: shown.xmin,
+        });
         match self.phase {
             Phase::Calm => Next::Listen,
-            Phase::Fenced { fence: None, .. } => Next::Fence,
-            Phase::Fenced { pause, .. } => Next::Look(pause),
-            Phase::Settling => Next::Look(Duration::ZERO),
-            Phase::Busy { .. } | Phase::Awake => Next::Look(OFTEN),
+            Phase::Busy => self.promise(shown.at),
+            Phase::Awake => Next::Look(OFTEN),
+            Phase::Fenced(None) => Next::Fence,
+            Phase::Fenced(Some(_)) => {
+                let pause = self.pause;
+                self.pause = (pause * 2).min(SLOWEST);
+                Next::Look(pause)
+            }
         }
     }
 
     /// The fence that was asked for.
     pub(super) fn fenced(&mut self, xid: u64) {
-        if let Phase::Fenced { fence, .. } = &mut self.phase {
-            *fence = Some(xid);
-        }
+        self.phase = Phase::Fenced(Some(xid));
+        self.pause = SLOWLY;
     }
 
-    fn busy(&mut self, shown: &Shown) -> Next {
+    /// Renews the promise at half-life.
+    fn promise(&mut self, now: Instant) -> Next {
         let half_life = Duration::from_millis(LEASE_MS.unsigned_abs().into()) / 2;
-        match self.phase {
-            Phase::Busy { extended } if shown.at.duration_since(extended) < half_life => {
-                Next::Look(OFTEN)
-            }
+        match self.extended {
+            Some(extended) if now.duration_since(extended) < half_life => Next::Look(OFTEN),
             _ => {
-                self.phase = Phase::Busy { extended: shown.at };
+                self.extended = Some(now);
                 Next::Extend
             }
         }
@@ -179,6 +231,7 @@ mod tests {
             }
         }
 
+        /// Shown a lease that ran out long ago where it does not run, and one that is renewed where it does.
         fn look(
             &mut self,
             after_ms: u64,
@@ -186,11 +239,23 @@ mod tests {
             lease_runs: bool,
             xmin: u64,
         ) -> Next {
+            let until = if lease_runs { 2 } else { 1 };
+            self.shown(after_ms, transactions, until, lease_runs, xmin)
+        }
+
+        fn shown(
+            &mut self,
+            after_ms: u64,
+            transactions: usize,
+            until: i64,
+            runs: bool,
+            xmin: u64,
+        ) -> Next {
             self.now += Duration::from_millis(after_ms);
             self.alertness.next(&Shown {
                 at: self.now,
                 transactions,
-                lease_runs,
+                lease: Lease { until, runs },
                 xmin,
             })
         }
@@ -200,7 +265,6 @@ mod tests {
             let mut relay = Self::new();
             assert_eq!(relay.look(1, 0, false, 10), Next::Fence);
             relay.alertness.fenced(10);
-            assert_eq!(relay.look(1, 0, false, 10), Next::Look(Duration::ZERO));
             assert_eq!(relay.look(1, 0, false, 10), Next::Listen);
             relay
         }
@@ -209,41 +273,46 @@ mod tests {
     #[test]
     fn a_session_begins_awake_and_is_calm_only_behind_the_fence() {
         let mut relay = Relay::new();
-        assert_eq!(relay.look(1, 0, true, 5), Next::Look(OFTEN), "a lease runs");
-        assert_eq!(relay.look(2, 0, false, 5), Next::Fence);
-        relay.alertness.fenced(9);
-        assert!(
-            matches!(relay.look(2, 0, false, 8), Next::Look(_)),
-            "a silent writer may still be open"
-        );
-        assert!(matches!(relay.look(2, 0, false, 8), Next::Look(_)));
         assert_eq!(
-            relay.look(2, 0, false, 9),
-            Next::Look(Duration::ZERO),
-            "once more"
+            relay.shown(1, 0, 7, true, 5),
+            Next::Look(OFTEN),
+            "a lease runs"
         );
-        assert_eq!(relay.look(2, 0, false, 9), Next::Listen);
+        assert_eq!(relay.shown(2, 0, 7, false, 5), Next::Fence);
+        relay.alertness.fenced(9);
+        for _ in 0..2 {
+            assert!(
+                matches!(relay.shown(2, 0, 7, false, 8), Next::Look(_)),
+                "a silent writer may still be open"
+            );
+        }
+        assert_eq!(relay.shown(2, 0, 7, false, 9), Next::Listen);
     }
 
     #[test]
     fn another_relays_lease_wakes_a_calm_one_and_breaks_off_the_way_to_sleep() {
         let mut relay = Relay::calm();
-        assert_eq!(relay.look(50, 0, true, 10), Next::Look(OFTEN));
-        assert_eq!(relay.look(2, 0, false, 10), Next::Fence);
+        assert_eq!(relay.shown(50, 0, 7, true, 10), Next::Look(OFTEN));
+        assert_eq!(relay.shown(2, 0, 7, false, 10), Next::Fence);
         relay.alertness.fenced(20);
         assert_eq!(
-            relay.look(2, 0, true, 20),
+            relay.shown(2, 0, 8, true, 20),
             Next::Look(OFTEN),
             "the fence was too early"
         );
-        assert_eq!(relay.look(2, 0, false, 20), Next::Fence);
+        assert_eq!(relay.shown(2, 0, 8, false, 20), Next::Fence);
         relay.alertness.fenced(30);
-        assert_eq!(relay.look(2, 0, false, 30), Next::Look(Duration::ZERO));
-        assert_eq!(
-            relay.look(2, 0, true, 30),
-            Next::Look(OFTEN),
-            "even the last look may show a new lease"
-        );
+        assert_eq!(relay.shown(2, 0, 8, false, 30), Next::Listen);
+    }
+
+    #[test]
+    fn a_lease_that_was_extended_and_has_run_out_again_between_two_looks_asks_for_a_fence() {
+        let mut relay = Relay::calm();
+        assert_eq!(relay.shown(900, 0, 7, false, 10), Next::Fence, "calm");
+        relay.alertness.fenced(20);
+        assert_eq!(relay.shown(900, 0, 8, false, 20), Next::Fence, "fenced");
+        relay.alertness.fenced(30);
+        assert_eq!(relay.shown(900, 0, 8, false, 30), Next::Listen);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use futures::TryStreamExt;
 use tokio_postgres::types::{FromSql, PgLsn, ToSql, Type};
 use tokio_postgres::{Client, Row, RowStream};
 
+use super::alertness::Lease;
 use super::{SourceError, SourceOptions};
 use crate::cursor::Snapshot;
 use crate::event::{Event, Keys, LogRow};
@@ -25,13 +26,12 @@ const PIECE_BYTES: usize = 256 * 1024;
 const HEADER: &str = "SELECT 0::bigint AS id, NULL::xid8, NULL::timestamptz, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         pg_current_snapshot()::text, pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(),
         transaction_timestamp(), (SELECT trimmed_through FROM bellwether.log),
-        coalesce(pg_sequence_last_value('bellwether.lease'::regclass)
-                 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint BETWEEN 1 AND 1000, false)";
+        coalesce(pg_sequence_last_value('bellwether.lease'::regclass), 0), (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// What a reader that has P is owed, as far as it is visible: $1 is the xmax of P, $2 its in-progress transactions.
 const OWED: &str =
     "SELECT e.id, e.xid, e.at, e.revision, e.topic, e.type, e.entity, e.old_status, e.old_owner,
-        e.old_operation_type, e.old_source, e.payload::text, NULL, NULL, NULL, NULL, NULL, NULL
+        e.old_operation_type, e.old_source, e.payload::text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM bellwether.event e WHERE (e.xid >= $1::text::xid8 OR e.xid = ANY ($2::text[]::xid8[]))";
 
 /// Only what is visible in a fixed snapshot ($3), and of that what comes after an id ($4).
@@ -111,8 +111,8 @@ pub(super) struct Header {
     pub(super) as_of: Option<String>,
     /// No event up to this transaction is kept.
     pub(super) trimmed_through: u64,
-    /// Whether a relay's promise to look often ran after the snapshot was taken: writers may have been silent.
-    pub(super) lease_runs: bool,
+    /// The relays' promise to look often, after the snapshot was taken: while it runs, writers are silent.
+    pub(super) lease: Lease,
 }
 
 impl Header {
@@ -154,7 +154,7 @@ impl Look {
                 .get::<_, Option<Xid>>(16)
                 .ok_or(SourceError::NoLog)?
                 .0,
-            lease_runs: header.get(17),
+            lease: Lease::at(header.get(17), header.get(18)),
         };
         Ok(Self {
             header,

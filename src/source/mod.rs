@@ -295,7 +295,7 @@ impl Session<'_> {
         let mut shown = Shown {
             at: look.began,
             transactions: 0,
-            lease_runs: look.header.lease_runs,
+            lease: look.header.lease,
             xmin: look.header.snapshot.oldest_unseen(),
         };
         if from.oldest_unseen() <= look.header.trimmed_through {

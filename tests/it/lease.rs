@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use crate::schema_probe::Bell;
 use crate::support::relay::{Relay, Subscriber, text};
-use crate::support::{TestDatabase, eventually};
+use crate::support::{PrivateServer, TestDatabase, eventually};
 
 async fn lease(client: &Client) -> i64 {
     let row = client
@@ -114,6 +114,56 @@ async fn a_writer_that_was_silent_under_a_lease_and_commits_long_after_it_is_hea
             [silent.clone()].into()
         );
     }
+}
+
+#[tokio::test]
+async fn a_relay_that_hears_of_a_lease_when_it_has_run_out_still_waits_for_who_was_silent_under_it()
+{
+    let server = PrivateServer::migrated().await;
+    let relay = Relay::start(&server.url(), &["--presence-every", "1d", "--probe", "1d"]).await;
+    let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
+    subscriber.frame("snapshot").await;
+    let (extender, slow, witness) = (
+        server.client().await,
+        server.client().await,
+        server.client().await,
+    );
+    let idle_reader = "SELECT query_start FROM pg_stat_activity
+        WHERE application_name = 'bellwether reader' AND state = 'idle'";
+    let asleep =
+        format!("{idle_reader} AND query_start < clock_timestamp() - interval '700 milliseconds'");
+    eventually("the relay sleeps", async || {
+        let found = witness.query_opt(&asleep, &[]).await;
+        found.expect("asked").is_some()
+    })
+    .await;
+
+    extender
+        .batch_execute("BEGIN; SELECT bellwether.extend_lease(1000)")
+        .await
+        .expect("extended");
+    slow.batch_execute("BEGIN").await.expect("begun");
+    insert(&slow, "silent").await;
+    let left = "SELECT last_value - extract(epoch FROM clock_timestamp()) * 1000 > 0 FROM bellwether.lease";
+    let runs = async || {
+        let row = witness.query_one(left, &[]).await;
+        row.expect("asked").get::<_, bool>(0)
+    };
+    assert!(runs().await, "the writer was silent");
+    eventually("the lease has run out", async || !runs().await).await;
+    extender.batch_execute("COMMIT").await.expect("committed");
+    eventually("the relay has heard the ring and looked", async || {
+        let found = witness.query_opt(&asleep, &[]).await;
+        found.expect("asked").is_none()
+    })
+    .await;
+    eventually("it has read the lease", async || {
+        let found = witness.query_opt(idle_reader, &[]).await;
+        found.expect("asked").is_some()
+    })
+    .await;
+    slow.batch_execute("COMMIT").await.expect("committed");
+    until(&mut subscriber, "silent").await;
 }
 
 #[tokio::test]
