@@ -6,7 +6,7 @@
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: ## the demo: an embedded PostgreSQL, the relay, made-up jobs, the dashboard
+run: ## the demo: an embedded PostgreSQL, the relay, real jobs, the dashboard
 	@scripts/ensure-postgres
 	@scripts/build-dashboard
 	cargo run -- demo

@@ -50,7 +50,9 @@ pub(super) struct Status {
 /// The subscription has begun.
 #[derive(Debug, Deserialize)]
 pub(super) struct Subscribed {
-    pub(super) cursor: String,
+    /// Missing where a snapshot follows, which has one.
+    #[serde(default)]
+    pub(super) cursor: Option<String>,
 }
 
 /// The state at a cursor, or a part of it.

@@ -10,7 +10,7 @@ use super::{
     awaited::Awaited,
     contact::{Contact, Now},
     effect::Effect,
-    frame::{Event, Frame, Snapshot},
+    frame::{Event, Frame, Snapshot, Subscribed},
     revisions::{Revisions, Taken},
     rows::{self, Connection, Health, ItemError, Operation},
 };
@@ -97,7 +97,11 @@ impl State {
                     effects.push(Effect::Relay(status));
                 }
             }
-            Frame::Subscribed(subscribed) => self.advance(subscribed.cursor),
+            Frame::Subscribed(Subscribed { cursor }) => {
+                if let Some(cursor) = cursor {
+                    self.advance(cursor);
+                }
+            }
             Frame::Snapshot(snapshot) => self.snapshot(*snapshot, &mut effects),
             Frame::Events(frame) => {
                 for event in frame.events {

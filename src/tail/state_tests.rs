@@ -238,7 +238,7 @@ fn no_cursor_is_kept_before_the_snapshot_is_whole() {
     let mut state = connected(true);
     apply(
         &mut state,
-        json!({ "type": "subscribed", "sub": "default", "cursor": "c0" }),
+        json!({ "type": "subscribed", "sub": "default" }),
     );
     apply(&mut state, snapshot(None, 1, 2, &[]));
     assert_eq!(

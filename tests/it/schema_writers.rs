@@ -189,16 +189,16 @@ async fn an_operator_that_somebody_else_has_made_is_not_run_with_the_rights_of_a
     probe
         .run(
             "DO $do$
-             DECLARE l text; r text; o text; kind text;
+             DECLARE lefty text; righty text; name text; kind text;
              BEGIN
-                 FOR l, r, o IN SELECT l.t, r.t, o FROM unnest(ARRAY['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision']) AS l (t),
+                 FOR lefty, righty, name IN SELECT l.t, r.t, o FROM unnest(ARRAY['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision']) AS l (t),
                          unnest(ARRAY['smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision', 'text']) AS r (t),
                          unnest(ARRAY['+', '-', '*', '/', '%', '<', '>', '=', '<>', '<=', '>=']) AS o
                      WHERE NOT EXISTS (SELECT FROM pg_operator WHERE oprname = o AND oprleft = l.t::regtype AND oprright = r.t::regtype)
                  LOOP
-                     kind := CASE WHEN o IN ('<', '>', '=', '<>', '<=', '>=') THEN 'boolean' ELSE 'numeric' END;
-                     EXECUTE format('CREATE OR REPLACE FUNCTION public.trap_%1$s(%2$s, %3$s) RETURNS %1$s LANGUAGE plpgsql AS $f$ BEGIN RAISE ''trapped''; END $f$', kind, l, r);
-                     EXECUTE format('CREATE OPERATOR public.%s (leftarg = %s, rightarg = %s, function = public.trap_%s)', o, l, r, kind);
+                     kind := CASE WHEN name IN ('<', '>', '=', '<>', '<=', '>=') THEN 'boolean' ELSE 'numeric' END;
+                     EXECUTE format('CREATE OR REPLACE FUNCTION public.trap_%1$s(%2$s, %3$s) RETURNS %1$s LANGUAGE plpgsql AS $f$ BEGIN RAISE ''trapped''; END $f$', kind, lefty, righty);
+                     EXECUTE format('CREATE OPERATOR public.%s (leftarg = %s, rightarg = %s, function = public.trap_%s)', name, lefty, righty, kind);
                  END LOOP;
              END $do$",
         )

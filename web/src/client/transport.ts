@@ -37,7 +37,6 @@ const REFUSALS: Readonly<Record<number, string>> = {
   4000: "the relay could not read the request",
   4001: "the relay does not speak this protocol version",
   4003: "the relay does not admit this page's origin",
-  4005: "too many subscriptions on one connection",
   4006: "a message was too big for the relay",
 };
 

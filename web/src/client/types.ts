@@ -183,7 +183,7 @@ export type Frame =
       readonly reconnect?: { readonly min_ms: number; readonly max_ms: number; readonly jitter?: number };
     }
   | { readonly type: "status"; readonly status: RelayStatus; readonly since: string; readonly reason?: string }
-  | { readonly type: "subscribed"; readonly sub: string; readonly cursor: string; readonly filter?: unknown }
+  | { readonly type: "subscribed"; readonly sub: string; readonly cursor?: string; readonly filter?: unknown }
   | { readonly type: "unsubscribed"; readonly sub: string }
   | SnapshotFrame
   | {
