@@ -8,6 +8,47 @@ CREATE SCHEMA bellwether;
 
 COMMENT ON SCHEMA bellwether IS 'Everything that is the relay''s own. Tables that applications write are in schema public.';
 
+-- Name: operation; Type: TYPE; Schema: bellwether; Owner: -
+
+CREATE TYPE bellwether.operation AS (
+	id uuid,
+	operation_type text,
+	status text,
+	progress numeric,
+	message text,
+	current_item text,
+	total_items bigint,
+	processed_items bigint,
+	failed_items bigint,
+	inserted_items bigint,
+	updated_items bigint,
+	deleted_items bigint,
+	kept_items bigint,
+	skipped_items bigint,
+	entities_encountered jsonb,
+	counters jsonb,
+	owner text,
+	source text,
+	triggered_by text,
+	created_at timestamp with time zone,
+	started_at timestamp with time zone,
+	updated_at timestamp with time zone,
+	heartbeat_at timestamp with time zone,
+	progressed_at timestamp with time zone,
+	completed_at timestamp with time zone,
+	duration_seconds numeric,
+	items_per_second real,
+	estimated_completion_at timestamp with time zone,
+	error text,
+	metadata jsonb,
+	performance_data jsonb,
+	revision bigint
+);
+
+-- Name: TYPE operation; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON TYPE bellwether.operation IS 'A row of sync_operations as an event keeps it. Its attributes are the columns that the table was made with.';
+
 -- Name: capture_connection_status(); Type: FUNCTION; Schema: bellwether; Owner: -
 
 CREATE FUNCTION bellwether.capture_connection_status() RETURNS trigger
@@ -73,53 +114,56 @@ CREATE FUNCTION bellwether.capture_sync_operation() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+DECLARE
+    kind               text := 'operation.progress';
+    old_status         text;
+    old_owner          text;
+    old_operation_type text;
+    old_source         text;
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        IF NEW.revision = OLD.revision THEN
-            RETURN NULL;
-        ELSIF NEW.status = OLD.status AND NEW.operation_type = OLD.operation_type
-              AND NEW.owner IS NOT DISTINCT FROM OLD.owner AND NEW.source IS NOT DISTINCT FROM OLD.source THEN
+    -- Not the commonest change, which moves nothing that subscribers filter on. In an INSERT all of OLD is null.
+    IF (NEW.revision <> OLD.revision AND NEW.status = OLD.status AND NEW.operation_type = OLD.operation_type
+        AND NEW.owner IS NOT DISTINCT FROM OLD.owner AND NEW.source IS NOT DISTINCT FROM OLD.source) IS NOT TRUE THEN
+        IF TG_OP = 'INSERT' THEN
+            kind := CASE WHEN NEW.status IN ('pending', 'in_progress') THEN 'operation.created' ELSE 'operation.' || NEW.status END;
+        ELSIF TG_OP = 'DELETE' THEN
             INSERT INTO bellwether.event (topic, type, entity, revision, payload)
-            VALUES ('operations', 'operation.progress', NEW.id, NEW.revision,
-                CASE WHEN pg_catalog.current_setting('TimeZone') IN ('UTC', 'Etc/UTC') AND pg_catalog.current_setting('extra_float_digits')::integer > 0
-                          AND pg_catalog.current_setting('IntervalStyle') = 'postgres' AND pg_catalog.current_setting('bytea_output') = 'hex'
-                     THEN pg_catalog.row_to_json(NEW) ELSE bellwether.row_in_utc(NEW) END);
+            VALUES ('operations', 'operation.deleted', OLD.id, OLD.revision + 1, bellwether.row_in_utc(OLD));
+            PERFORM bellwether.ring();
+            RETURN NULL;
+        ELSIF NEW.revision = OLD.revision THEN
+            RETURN NULL;
         ELSE
-            INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, payload)
-            VALUES ('operations',
-                    CASE WHEN NEW.status = OLD.status THEN 'operation.progress'
+            kind := CASE WHEN NEW.status = OLD.status THEN 'operation.progress'
                          WHEN NEW.status = 'in_progress' AND OLD.status = 'paused' THEN 'operation.resumed'
                          WHEN NEW.status = 'in_progress' THEN 'operation.started'
                          WHEN NEW.status = 'pending' THEN 'operation.requeued'
-                         ELSE 'operation.' || NEW.status END,
-                    NEW.id, NEW.revision,
-                    CASE WHEN NEW.status <> OLD.status THEN OLD.status END,
-                    CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN OLD.owner END,
-                    CASE WHEN NEW.operation_type <> OLD.operation_type THEN OLD.operation_type END,
-                    CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN OLD.source END,
-                    bellwether.row_in_utc(NEW));
+                         ELSE 'operation.' || NEW.status END;
+            old_status := CASE WHEN NEW.status <> OLD.status THEN OLD.status END;
+            old_owner := CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN OLD.owner END;
+            old_operation_type := CASE WHEN NEW.operation_type <> OLD.operation_type THEN OLD.operation_type END;
+            old_source := CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN OLD.source END;
         END IF;
-    ELSIF TG_OP = 'INSERT' THEN
-        INSERT INTO bellwether.event (topic, type, entity, revision, payload)
-        VALUES ('operations',
-                CASE WHEN NEW.status IN ('pending', 'in_progress') THEN 'operation.created' ELSE 'operation.' || NEW.status END,
-                NEW.id, NEW.revision,
-                CASE WHEN pg_catalog.current_setting('TimeZone') IN ('UTC', 'Etc/UTC') AND pg_catalog.current_setting('extra_float_digits')::integer > 0
-                          AND pg_catalog.current_setting('IntervalStyle') = 'postgres' AND pg_catalog.current_setting('bytea_output') = 'hex'
-                     THEN pg_catalog.row_to_json(NEW) ELSE bellwether.row_in_utc(NEW) END);
-    ELSE
-        INSERT INTO bellwether.event (topic, type, entity, revision, payload)
-        VALUES ('operations', 'operation.deleted', OLD.id, OLD.revision + 1, bellwether.row_in_utc(OLD));
     END IF;
-    -- bellwether.ring(), without the call
-    IF (CASE pg_catalog.current_setting('bellwether.doorbell', true)
-           WHEN 'never' THEN false
-           WHEN 'always' THEN true
-           ELSE NOT coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass)
-                             - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint BETWEEN 1 AND 1000, false)
-       END) AND pg_catalog.pg_notification_queue_usage() < 0.5 THEN
-        PERFORM pg_catalog.pg_notify('bellwether', '');
+
+    INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, operation, payload)
+    VALUES ('operations', kind, NEW.id, NEW.revision, old_status, old_owner, old_operation_type, old_source,
+            CASE WHEN bellwether.sync_operations_is_as_made('public.sync_operations') THEN ROW(
+                 NEW.id, NEW.operation_type, NEW.status, NEW.progress, NEW.message, NEW.current_item, NEW.total_items,
+                 NEW.processed_items, NEW.failed_items, NEW.inserted_items, NEW.updated_items, NEW.deleted_items,
+                 NEW.kept_items, NEW.skipped_items, NEW.entities_encountered, NEW.counters, NEW.owner, NEW.source,
+                 NEW.triggered_by, NEW.created_at, NEW.started_at, NEW.updated_at, NEW.heartbeat_at, NEW.progressed_at,
+                 NEW.completed_at, NEW.duration_seconds, NEW.items_per_second, NEW.estimated_completion_at, NEW.error,
+                 NEW.metadata, NEW.performance_data, NEW.revision)::bellwether.operation END,
+            CASE WHEN NOT bellwether.sync_operations_is_as_made('public.sync_operations') THEN bellwether.row_in_utc(NEW) END);
+
+    -- A relay has promised to look: most writers need not know more. See bellwether.ring().
+    IF pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass)
+       - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint BETWEEN 1 AND 1000
+       AND pg_catalog.current_setting('bellwether.doorbell', true) IS DISTINCT FROM 'always' THEN
+        RETURN NULL;
     END IF;
+    PERFORM bellwether.ring();
     RETURN NULL;
 END
 $$;
@@ -298,6 +342,9 @@ BEGIN
     ELSE
         NEW.completed_at := NULL;
     END IF;
+    IF NEW.progress < 0.0 OR NEW.progress > 100.0 OR NEW.processed_items < 0 OR NEW.processed_items > NEW.total_items THEN
+        PERFORM bellwether.refuse_implausible_progress(NEW.progress, NEW.processed_items, NEW.total_items);
+    END IF;
     RETURN NEW;
 END
 $$;
@@ -315,21 +362,21 @@ DECLARE
     present   constant timestamptz := pg_catalog.clock_timestamp();
     ends      boolean;
     moved     boolean;          -- whether processed_items or total_items did
-    elapsed   double precision; -- seconds since processed_items last moved
+    elapsed   double precision; -- seconds since processed_items last moved, or work was taken up
+    worked    double precision; -- seconds of work before that, at most 10: what the rate so far weighs
     remaining double precision; -- seconds to go
 BEGIN
-    -- An operation that runs got further. All that is derived is written, so nothing that a statement gives can stay.
-    IF TG_OP = 'UPDATE' AND NEW.processed_items > OLD.processed_items AND OLD.status = 'in_progress'
-       AND NEW.status = OLD.status AND NEW.id = OLD.id AND NEW.started_at IS NOT NULL THEN
-        NEW.progress := CASE WHEN NEW.progress <> OLD.progress THEN NEW.progress
-                             WHEN NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items
-                                 THEN pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2)
-                             ELSE OLD.progress END;
-        elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, NEW.started_at));
-        NEW.items_per_second := bellwether.smoothed_rate(OLD.items_per_second, NEW.processed_items - OLD.processed_items, elapsed,
-                                                         pg_catalog.date_part('epoch', OLD.progressed_at) - pg_catalog.date_part('epoch', NEW.started_at));
-        remaining := bellwether.seconds_left(NEW.items_per_second, NEW.total_items::double precision - NEW.processed_items::double precision, NEW.progress,
-                                             pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', NEW.started_at));
+    -- An operation that runs at a known rate got further, towards a known total. In an INSERT all of OLD is null. All that is
+    -- derived is written, so nothing that a statement gives can stay, and no rule about what is written here can be broken.
+    IF NEW.processed_items > OLD.processed_items AND NEW.processed_items <= NEW.total_items
+       AND NEW.status = 'in_progress' AND OLD.status = NEW.status AND NEW.id = OLD.id AND NEW.progress = OLD.progress
+       AND NEW.started_at = OLD.started_at AND OLD.progressed_at < present AND OLD.items_per_second IS NOT NULL THEN
+        NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
+        worked := greatest(0, least(10, pg_catalog.date_part('epoch', OLD.progressed_at - NEW.started_at)));
+        NEW.items_per_second := bellwether.smoothed_rate(
+            OLD.items_per_second, (NEW.processed_items - OLD.processed_items)::double precision,
+            pg_catalog.date_part('epoch', present - OLD.progressed_at), worked)::real;
+        remaining := (NEW.total_items - NEW.processed_items)::double precision / NEW.items_per_second;
         -- Beyond ten years it is not known, and must not overflow.
         NEW.estimated_completion_at :=
             CASE WHEN remaining > 0::double precision AND remaining < 315360000::double precision THEN present + pg_catalog.make_interval(secs => remaining) END;
@@ -384,11 +431,13 @@ BEGIN
                 NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
             END IF;
             IF NEW.processed_items > OLD.processed_items AND NOT ends THEN
-                IF OLD.status = 'in_progress' OR NEW.status = OLD.status THEN
-                    elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, OLD.started_at, OLD.created_at));
+                elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, OLD.started_at, OLD.created_at));
+                IF elapsed > 0::double precision AND (OLD.status = 'in_progress' OR NEW.status = OLD.status) THEN
+                    worked := CASE WHEN OLD.items_per_second IS NULL THEN 0
+                                   ELSE greatest(0, least(10, pg_catalog.date_part('epoch', OLD.progressed_at)
+                                                              - pg_catalog.date_part('epoch', coalesce(OLD.started_at, OLD.created_at)))) END;
                     NEW.items_per_second := bellwether.smoothed_rate(
-                        OLD.items_per_second, NEW.processed_items - OLD.processed_items, elapsed,
-                        pg_catalog.date_part('epoch', OLD.progressed_at) - pg_catalog.date_part('epoch', coalesce(OLD.started_at, OLD.created_at)));
+                        OLD.items_per_second, (NEW.processed_items - OLD.processed_items)::double precision, elapsed, worked)::real;
                 END IF;
                 NEW.progressed_at := present;
             END IF;
@@ -430,6 +479,10 @@ BEGIN
         IF NEW.status = 'completed' THEN
             NEW.progress := 100;
         END IF;
+    END IF;
+
+    IF NEW.progress < 0.0 OR NEW.progress > 100.0 OR NEW.processed_items < 0 OR NEW.processed_items > NEW.total_items THEN
+        PERFORM bellwether.refuse_implausible_progress(NEW.progress, NEW.processed_items, NEW.total_items);
     END IF;
 
     IF TG_OP = 'UPDATE' AND NEW OPERATOR(pg_catalog.*<>) OLD THEN
@@ -728,6 +781,37 @@ $$;
 
 COMMENT ON FUNCTION bellwether.refuse_implausible_operation() IS 'Trigger: refuses instants that are infinite or outside the years 1 to 9999, durations that are negative or above 1e12 seconds, owners of more than 1024 bytes, empty operation types, and maps that are no JSON objects.';
 
+-- Name: refuse_implausible_progress(numeric, bigint, bigint); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.refuse_implausible_progress(progress numeric, processed_items bigint, total_items bigint) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+DECLARE
+    refused text := 'processed_items';
+    rule    text := 'is_not_above_total_items';
+    value   text := processed_items;
+BEGIN
+    IF progress < 0.0 OR progress > 100.0 THEN
+        refused := 'progress';
+        rule := 'is_between_0_and_100';
+        value := progress;
+    ELSIF processed_items < 0 THEN
+        rule := 'is_not_negative';
+    ELSIF processed_items > total_items AND total_items >= 0 THEN -- less is refused for itself
+        value := value || ' of ' || total_items::text;
+    ELSE
+        RETURN;
+    END IF;
+    RAISE EXCEPTION 'column "%" of "sync_operations" violates the rule "sync_operations_%_%" (%)', refused, refused, rule, value
+        USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = 'sync_operations', COLUMN = refused,
+              CONSTRAINT = 'sync_operations_' || refused || '_' || rule;
+END
+$$;
+
+-- Name: FUNCTION refuse_implausible_progress(progress numeric, processed_items bigint, total_items bigint); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.refuse_implausible_progress(progress numeric, processed_items bigint, total_items bigint) IS 'Refuses a progress outside 0 to 100, and processed_items that are negative or above total_items.';
+
 -- Name: refuse_negative_items(); Type: FUNCTION; Schema: bellwether; Owner: -
 
 CREATE FUNCTION bellwether.refuse_negative_items() RETURNS trigger
@@ -834,15 +918,15 @@ CREATE FUNCTION bellwether.seconds_left(items_per_second double precision, items
 
 COMMENT ON FUNCTION bellwether.seconds_left(items_per_second double precision, items_left double precision, progress numeric, seconds_so_far double precision) IS 'Seconds until an operation ends: items left at its rate, else at the pace of its progress so far; null where neither tells.';
 
--- Name: smoothed_rate(double precision, bigint, double precision, double precision); Type: FUNCTION; Schema: bellwether; Owner: -
+-- Name: smoothed_rate(double precision, double precision, double precision, double precision); Type: FUNCTION; Schema: bellwether; Owner: -
 
-CREATE FUNCTION bellwether.smoothed_rate(rate double precision, items bigint, seconds double precision, age double precision) RETURNS double precision
+CREATE FUNCTION bellwether.smoothed_rate(rate double precision, items double precision, seconds double precision, worked double precision) RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (seconds > (0)::double precision) THEN LEAST(COALESCE((rate + (((((items)::double precision / seconds) - rate) * seconds) / (seconds + GREATEST((0)::double precision, LEAST((10)::double precision, age))))), ((items)::double precision / seconds)), ('1000000000000000000000000000000'::numeric)::double precision) ELSE rate END;
+    RETURN LEAST(((COALESCE((rate * worked), (0)::double precision) + items) / (worked + seconds)), ('1000000000000000000000000000000'::numeric)::double precision);
 
--- Name: FUNCTION smoothed_rate(rate double precision, items bigint, seconds double precision, age double precision); Type: COMMENT; Schema: bellwether; Owner: -
+-- Name: FUNCTION smoothed_rate(rate double precision, items double precision, seconds double precision, worked double precision); Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON FUNCTION bellwether.smoothed_rate(rate double precision, items bigint, seconds double precision, age double precision) IS 'Items per second after a report: moved by dt / (dt + T) of the way to the rate since the report before, T being the age of the work, at most 10 seconds.';
+COMMENT ON FUNCTION bellwether.smoothed_rate(rate double precision, items double precision, seconds double precision, worked double precision) IS 'Items per second after a report: moved by dt / (dt + T) of the way to the rate since the report before, T being the age of the work, at most 10 seconds.';
 
 -- Name: summarize_event_index(); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -865,6 +949,26 @@ $$;
 -- Name: FUNCTION summarize_event_index(); Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON FUNCTION bellwether.summarize_event_index() IS 'Summarises the page ranges of the event log that writers have filled since the last call. Returns how many it summarised; 0 where a vacuum or another relay is at it. The relays run it every minute.';
+
+-- Name: sync_operations_is_as_made(regclass); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT NOT EXISTS (
+        SELECT column_of_table.attname, column_of_table.atttypid, column_of_table.atttypmod
+        FROM pg_catalog.pg_attribute column_of_table
+        WHERE column_of_table.attrelid = sync_operations AND column_of_table.attnum > 0 AND NOT column_of_table.attisdropped
+        EXCEPT
+        SELECT attribute.attname, attribute.atttypid, attribute.atttypmod
+        FROM pg_catalog.pg_attribute attribute JOIN pg_catalog.pg_type kept ON kept.typrelid = attribute.attrelid
+        WHERE kept.oid = 'bellwether.operation'::pg_catalog.regtype AND NOT attribute.attisdropped)
+$$;
+
+-- Name: FUNCTION sync_operations_is_as_made(sync_operations regclass); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) IS 'Whether sync_operations has only the columns that bellwether.operation has, of the same types: then an event keeps its row as one.';
 
 -- Name: trim_log(interval, bigint); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -967,10 +1071,7 @@ CREATE TABLE public.sync_operations (
     error text,
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
     performance_data jsonb DEFAULT '{}'::jsonb NOT NULL,
-    revision bigint DEFAULT 1 NOT NULL,
-    CONSTRAINT sync_operations_processed_items_is_not_above_total_items CHECK ((processed_items <= total_items)),
-    CONSTRAINT sync_operations_processed_items_is_not_negative CHECK ((processed_items >= 0)),
-    CONSTRAINT sync_operations_progress_is_between_0_and_100 CHECK (((progress >= (0)::numeric) AND (progress <= (100)::numeric)))
+    revision bigint DEFAULT 1 NOT NULL
 )
 WITH (fillfactor='85');
 
@@ -1660,7 +1761,8 @@ CREATE TABLE bellwether.event (
     old_owner text,
     old_operation_type text,
     old_source text,
-    payload json NOT NULL
+    operation bellwether.operation,
+    payload json
 )
 PARTITION BY LIST (slot);
 
@@ -1716,9 +1818,13 @@ COMMENT ON COLUMN bellwether.event.old_operation_type IS 'The operation type bef
 
 COMMENT ON COLUMN bellwether.event.old_source IS 'The source before the change, where the change moved it; null means unchanged or none before.';
 
+-- Name: COLUMN event.operation; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON COLUMN bellwether.event.operation IS 'The row of sync_operations after the change; (operation).progress is one column of it, bellwether.row_in_utc(operation) what subscribers get. Null where the row is in payload.';
+
 -- Name: COLUMN event.payload; Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON COLUMN bellwether.event.payload IS 'The row after the change, on delete the row before it.';
+COMMENT ON COLUMN bellwether.event.payload IS 'The row after the change, on delete the row before it, as JSON. Null where it is in operation.';
 
 -- Name: event_id; Type: SEQUENCE; Schema: bellwether; Owner: -
 
@@ -1752,7 +1858,8 @@ CREATE TABLE bellwether.event_0 (
     old_owner text,
     old_operation_type text,
     old_source text,
-    payload json NOT NULL
+    operation bellwether.operation,
+    payload json
 )
 WITH (autovacuum_vacuum_insert_threshold='-1');
 
@@ -1777,7 +1884,8 @@ CREATE TABLE bellwether.event_1 (
     old_owner text,
     old_operation_type text,
     old_source text,
-    payload json NOT NULL
+    operation bellwether.operation,
+    payload json
 )
 WITH (autovacuum_vacuum_insert_threshold='-1');
 
@@ -1802,7 +1910,8 @@ CREATE TABLE bellwether.event_2 (
     old_owner text,
     old_operation_type text,
     old_source text,
-    payload json NOT NULL
+    operation bellwether.operation,
+    payload json
 )
 WITH (autovacuum_vacuum_insert_threshold='-1');
 
@@ -1827,7 +1936,8 @@ CREATE TABLE bellwether.event_3 (
     old_owner text,
     old_operation_type text,
     old_source text,
-    payload json NOT NULL
+    operation bellwether.operation,
+    payload json
 )
 WITH (autovacuum_vacuum_insert_threshold='-1');
 

@@ -37,6 +37,9 @@ BEGIN
     ELSE
         NEW.completed_at := NULL;
     END IF;
+    IF NEW.progress < 0.0 OR NEW.progress > 100.0 OR NEW.processed_items < 0 OR NEW.processed_items > NEW.total_items THEN
+        PERFORM bellwether.refuse_implausible_progress(NEW.progress, NEW.processed_items, NEW.total_items);
+    END IF;
     RETURN NEW;
 END
 $$;

@@ -3,7 +3,8 @@
 -- refuse it in their own words: nothing here may fail on it, not on infinity and not on the greatest numbers either.
 --
 -- It is on the hot path of every report. PL/pgSQL prepares each expression afresh in each transaction, so a report pays
--- for how many there are. The commonest report has a short way of its own.
+-- for each operator and each function call, some 1,500 instructions apiece, whether it is evaluated or not. So the
+-- commonest report has a short way of its own, and its condition leaves out whatever would need a distinction.
 --
 -- It runs as the writer, with his search_path: each operator gets exactly the types that one of pg_catalog takes, or
 -- somebody's own operator in another schema might fit better and run his code.
@@ -13,21 +14,21 @@ DECLARE
     present   constant timestamptz := pg_catalog.clock_timestamp();
     ends      boolean;
     moved     boolean;          -- whether processed_items or total_items did
-    elapsed   double precision; -- seconds since processed_items last moved
+    elapsed   double precision; -- seconds since processed_items last moved, or work was taken up
+    worked    double precision; -- seconds of work before that, at most 10: what the rate so far weighs
     remaining double precision; -- seconds to go
 BEGIN
-    -- An operation that runs got further. All that is derived is written, so nothing that a statement gives can stay.
-    IF TG_OP = 'UPDATE' AND NEW.processed_items > OLD.processed_items AND OLD.status = 'in_progress'
-       AND NEW.status = OLD.status AND NEW.id = OLD.id AND NEW.started_at IS NOT NULL THEN
-        NEW.progress := CASE WHEN NEW.progress <> OLD.progress THEN NEW.progress
-                             WHEN NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items
-                                 THEN pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2)
-                             ELSE OLD.progress END;
-        elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, NEW.started_at));
-        NEW.items_per_second := bellwether.smoothed_rate(OLD.items_per_second, NEW.processed_items - OLD.processed_items, elapsed,
-                                                         pg_catalog.date_part('epoch', OLD.progressed_at) - pg_catalog.date_part('epoch', NEW.started_at));
-        remaining := bellwether.seconds_left(NEW.items_per_second, NEW.total_items::double precision - NEW.processed_items::double precision, NEW.progress,
-                                             pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', NEW.started_at));
+    -- An operation that runs at a known rate got further, towards a known total. In an INSERT all of OLD is null. All that is
+    -- derived is written, so nothing that a statement gives can stay, and no rule about what is written here can be broken.
+    IF NEW.processed_items > OLD.processed_items AND NEW.processed_items <= NEW.total_items
+       AND NEW.status = 'in_progress' AND OLD.status = NEW.status AND NEW.id = OLD.id AND NEW.progress = OLD.progress
+       AND NEW.started_at = OLD.started_at AND OLD.progressed_at < present AND OLD.items_per_second IS NOT NULL THEN
+        NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
+        worked := greatest(0, least(10, pg_catalog.date_part('epoch', OLD.progressed_at - NEW.started_at)));
+        NEW.items_per_second := bellwether.smoothed_rate(
+            OLD.items_per_second, (NEW.processed_items - OLD.processed_items)::double precision,
+            pg_catalog.date_part('epoch', present - OLD.progressed_at), worked)::real;
+        remaining := (NEW.total_items - NEW.processed_items)::double precision / NEW.items_per_second;
         -- Beyond ten years it is not known, and must not overflow.
         NEW.estimated_completion_at :=
             CASE WHEN remaining > 0::double precision AND remaining < 315360000::double precision THEN present + pg_catalog.make_interval(secs => remaining) END;
@@ -82,11 +83,13 @@ BEGIN
                 NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
             END IF;
             IF NEW.processed_items > OLD.processed_items AND NOT ends THEN
-                IF OLD.status = 'in_progress' OR NEW.status = OLD.status THEN
-                    elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, OLD.started_at, OLD.created_at));
+                elapsed := pg_catalog.date_part('epoch', present) - pg_catalog.date_part('epoch', coalesce(OLD.progressed_at, OLD.started_at, OLD.created_at));
+                IF elapsed > 0::double precision AND (OLD.status = 'in_progress' OR NEW.status = OLD.status) THEN
+                    worked := CASE WHEN OLD.items_per_second IS NULL THEN 0
+                                   ELSE greatest(0, least(10, pg_catalog.date_part('epoch', OLD.progressed_at)
+                                                              - pg_catalog.date_part('epoch', coalesce(OLD.started_at, OLD.created_at)))) END;
                     NEW.items_per_second := bellwether.smoothed_rate(
-                        OLD.items_per_second, NEW.processed_items - OLD.processed_items, elapsed,
-                        pg_catalog.date_part('epoch', OLD.progressed_at) - pg_catalog.date_part('epoch', coalesce(OLD.started_at, OLD.created_at)));
+                        OLD.items_per_second, (NEW.processed_items - OLD.processed_items)::double precision, elapsed, worked)::real;
                 END IF;
                 NEW.progressed_at := present;
             END IF;
@@ -128,6 +131,10 @@ BEGIN
         IF NEW.status = 'completed' THEN
             NEW.progress := 100;
         END IF;
+    END IF;
+
+    IF NEW.progress < 0.0 OR NEW.progress > 100.0 OR NEW.processed_items < 0 OR NEW.processed_items > NEW.total_items THEN
+        PERFORM bellwether.refuse_implausible_progress(NEW.progress, NEW.processed_items, NEW.total_items);
     END IF;
 
     IF TG_OP = 'UPDATE' AND NEW OPERATOR(pg_catalog.*<>) OLD THEN

@@ -31,7 +31,7 @@ const HEADER: &str = "SELECT 0::bigint AS id, NULL::xid8, NULL::timestamptz, NUL
 /// What a reader that has P is owed, as far as it is visible: $1 is the xmax of P, $2 its in-progress transactions.
 const OWED: &str =
     "SELECT e.id, e.xid, e.at, e.revision, e.topic, e.type, e.entity, e.old_status, e.old_owner,
-        e.old_operation_type, e.old_source, e.payload::text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        e.old_operation_type, e.old_source, coalesce(e.payload, bellwether.row_in_utc(e.operation))::text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM bellwether.event e WHERE (e.xid >= $1::text::xid8 OR e.xid = ANY ($2::text[]::xid8[]))";
 
 /// Only what is visible in a fixed snapshot ($3), and of that what comes after an id ($4).

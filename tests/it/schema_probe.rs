@@ -160,7 +160,8 @@ impl Session {
 
     /// The log, in order.
     pub(crate) async fn events(&self) -> Vec<LoggedEvent> {
-        let query = "SELECT topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, payload
+        let query = "SELECT topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source,
+                         coalesce(payload, bellwether.row_in_utc(operation))
                      FROM bellwether.event ORDER BY id";
         let rows = self.0.query(query, &[]).await.expect("the log");
         let events = rows.iter().map(|row| LoggedEvent {

@@ -260,6 +260,84 @@ async fn a_column_that_the_application_adds_travels_too_even_one_without_an_equa
 }
 
 #[tokio::test]
+async fn a_column_travels_from_the_first_change_after_it_was_added_whatever_a_session_has_prepared()
+{
+    let probe = Probe::new().await;
+    let another = probe.another().await;
+    probe
+        .run("INSERT INTO sync_operations (operation_type, status, total_items) VALUES ('upload', 'in_progress', 100)")
+        .await;
+    let report = "UPDATE sync_operations SET processed_items = processed_items + 1";
+    let mut expected = Vec::new();
+    for (alter, extra) in [
+        ("", json!(null)),
+        ("ADD COLUMN extra integer NOT NULL DEFAULT 1", json!(1)),
+        ("ALTER COLUMN extra TYPE text USING 'two'", json!("two")),
+        ("DROP COLUMN extra", json!(null)),
+        (
+            "ADD COLUMN other uuid DEFAULT gen_random_uuid(), ADD COLUMN extra bigserial",
+            json!(1),
+        ),
+        ("DROP COLUMN other, DROP COLUMN extra", json!(null)),
+    ] {
+        if !alter.is_empty() {
+            another
+                .run(&format!("ALTER TABLE sync_operations {alter}"))
+                .await;
+        }
+        // Enough for PostgreSQL to settle on a plan that it keeps.
+        for _ in 0..8 {
+            probe.run(report).await;
+            expected.push(extra.clone());
+        }
+    }
+    let events = probe.events().await;
+    let extras: Vec<_> = events[1..]
+        .iter()
+        .map(|event| event.data.get("extra").cloned().unwrap_or_default())
+        .collect();
+    assert_eq!(extras, expected);
+    let kept = "SELECT string_agg(DISTINCT (payload IS NULL)::text, ', ' ORDER BY (payload IS NULL)::text) FROM bellwether.event";
+    assert_eq!(
+        probe.text(kept).await,
+        "false, true",
+        "both ways were taken"
+    );
+}
+
+#[tokio::test]
+async fn an_event_keeps_each_column_that_the_table_was_made_with() {
+    let probe = Probe::new().await;
+    let columns = |of: &str| {
+        format!(
+            "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)
+             FROM pg_attribute WHERE attrelid = '{of}'::regclass AND attnum > 0"
+        )
+    };
+    assert_eq!(
+        probe.text(&columns("bellwether.operation")).await,
+        probe.text(&columns("sync_operations")).await
+    );
+    // Each one in its place: no value is there twice.
+    let filled = "INSERT INTO sync_operations SELECT (jsonb_populate_record(NULL::sync_operations, jsonb_object_agg(attname,
+            CASE WHEN attname = 'status' THEN to_jsonb('completed'::text)
+                 WHEN atttypid = 'jsonb'::regtype THEN jsonb_build_object('n', attnum)
+                 WHEN atttypid = 'uuid'::regtype THEN to_jsonb(gen_random_uuid())
+                 WHEN atttypid = 'timestamptz'::regtype THEN to_jsonb('2026-01-01 00:00Z'::timestamptz + attnum * interval '1 hour')
+                 WHEN attname = 'total_items' THEN to_jsonb(1000) ELSE to_jsonb(attnum) END))).*
+        FROM pg_attribute WHERE attrelid = 'sync_operations'::regclass AND attnum > 0";
+    probe.run(filled).await;
+    assert_eq!(
+        probe
+            .json("SELECT row_to_json(o) FROM sync_operations o")
+            .await,
+        probe
+            .json("SELECT bellwether.row_in_utc(operation) AS row_to_json FROM bellwether.event")
+            .await
+    );
+}
+
+#[tokio::test]
 async fn reports_of_progress_leave_the_indexes_alone() {
     let probe = Probe::new().await;
     probe

@@ -111,8 +111,9 @@ async fn read_window(
 ) -> Result<(), ReadError> {
     let direction = if newest_first { "DESC" } else { "ASC" };
     let sql = format!(
-        "SELECT id, xid::text::bigint, at, revision, topic, type, entity, payload::text FROM bellwether.event
-         WHERE entity = $1 AND topic IN ('operations', 'errors') AND id BETWEEN $2 AND $3 ORDER BY id {direction} LIMIT {limit}"
+        "SELECT id, xid::text::bigint, at, revision, topic, type, entity,
+             coalesce(payload, bellwether.row_in_utc(operation))::text
+         FROM bellwether.event WHERE entity = $1 AND topic IN ('operations', 'errors') AND id BETWEEN $2 AND $3 ORDER BY id {direction} LIMIT {limit}"
     );
     let rows = transaction
         .query_typed(

@@ -50,7 +50,7 @@ async fn a_history_has_every_change_of_an_operation_and_its_errors_in_order_and_
     let logged = value(
         &database.client().await,
         &format!(
-            "SELECT payload FROM bellwether.event WHERE id = {}",
+            "SELECT coalesce(payload, bellwether.row_in_utc(operation)) FROM bellwether.event WHERE id = {}",
             last["id"]
         ),
     )

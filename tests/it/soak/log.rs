@@ -1,6 +1,6 @@
 //! What really happened: the event log and the tables, when all is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether::cursor::Snapshot;
 use serde_json::Value;
@@ -57,11 +57,11 @@ pub(super) struct Log {
     pub(super) events: BTreeMap<i64, Logged>,
     pub(super) operations: BTreeMap<String, Value>,
     pub(super) connections: BTreeMap<String, Value>,
-    /// Everything that is in here is visible in it.
-    pub(super) seen: Snapshot,
+    /// Those that wrote the events. Others need not ring, so a relay need not learn of them.
+    transactions: BTreeSet<u64>,
 }
 
-const EVENTS: &str = "SELECT id, xid::text, topic, type, entity, revision, payload::text,
+const EVENTS: &str = "SELECT id, xid::text, topic, type, entity, revision, coalesce(payload, bellwether.row_in_utc(operation))::text,
     json_build_object('status', old_status, 'owner', old_owner, 'operation_type', old_operation_type, 'source', old_source)::text
     FROM bellwether.event ORDER BY id";
 
@@ -103,16 +103,17 @@ impl Log {
         };
         let operations = rows("sync_operations", "id").await;
         let connections = rows("connection_status", "client_id").await;
-        let seen = client
-            .query_one("SELECT pg_current_snapshot()::text", &[])
-            .await;
-        let seen = Snapshot::parse(seen.expect("asked").get(0)).expect("a snapshot");
         client.batch_execute("COMMIT").await.expect("committed");
         Self {
+            transactions: events.values().map(|event| event.xid).collect(),
             events,
             operations,
             connections,
-            seen,
         }
+    }
+
+    /// Whether all that is in here is visible in a snapshot.
+    pub(super) fn is_seen_in(&self, snapshot: &Snapshot) -> bool {
+        self.transactions.iter().all(|xid| snapshot.sees(*xid))
     }
 }

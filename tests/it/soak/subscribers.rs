@@ -339,7 +339,7 @@ pub(super) async fn follow(
                 let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
                 if cursor
                     .as_deref()
-                    .is_some_and(|cursor| decoded(cursor).seen.covers(&log.seen))
+                    .is_some_and(|cursor| log.is_seen_in(&decoded(cursor).seen))
                 {
                     return followed;
                 }
