@@ -14,8 +14,10 @@ use tokio_postgres::types::PgLsn;
 
 use super::SourceError;
 
-/// What others flush anyway is waited for this long, then again, before a flush is forced.
-const WAITS: [Duration; 3] = [
+/// What others flush anyway is waited for this long, then again, before a flush is forced. By the time of the first
+/// question, which is sent at once, it is mostly flushed.
+const WAITS: [Duration; 4] = [
+    Duration::ZERO,
     Duration::from_micros(500),
     Duration::from_millis(1),
     Duration::from_millis(2),
@@ -38,7 +40,9 @@ impl Flush {
     /// Resolves once the WAL is flushed up to `lsn`.
     pub(super) async fn reach(&self, lsn: PgLsn) -> Result<(), SourceError> {
         for wait in WAITS {
-            sleep(wait).await;
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
             let row = self
                 .client
                 .query_typed_one("SELECT pg_current_wal_flush_lsn()", &[])

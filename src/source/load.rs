@@ -54,7 +54,10 @@ pub(super) async fn origin(
 ) -> Result<(Origin, PgLsn), SourceError> {
     let learnt = Instant::now();
     client
-        .batch_execute(&format!("{BEGIN}; {}", transaction_settings()))
+        .batch_execute(&format!(
+            "{BEGIN}; {} SET LOCAL plan_cache_mode = auto",
+            transaction_settings()
+        ))
         .await?;
     let header = client.query_typed_one(HEADER, &[]).await?;
     let snapshot = Snapshot::parse(header.get(0))?;

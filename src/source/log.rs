@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use futures::TryStreamExt;
 use tokio_postgres::types::{FromSql, PgLsn, ToSql, Type};
-use tokio_postgres::{Client, Row, RowStream};
+use tokio_postgres::{Client, Row, RowStream, Statement};
 
 use super::alertness::Lease;
 use super::{SourceError, SourceOptions};
@@ -22,21 +22,41 @@ use crate::postgres::config::DatabaseConfig;
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// What the statement saw: the first row, since no event has the id 0. The insert position is read after the snapshot
-/// was taken, the flush position after that.
-const HEADER: &str = "SELECT 0::bigint AS id, NULL::xid8, NULL::timestamptz, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        pg_current_snapshot()::text, pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(),
+/// was taken.
+const HEADER: &str = "SELECT 0::bigint AS id, NULL::xid8, NULL::timestamptz, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL::json,
+        pg_current_snapshot()::text, pg_current_wal_insert_lsn(), NULL::pg_lsn,
         transaction_timestamp(), (SELECT trimmed_through FROM bellwether.log),
         coalesce(pg_sequence_last_value('bellwether.lease'::regclass), 0), (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
-/// What a reader that has P is owed, as far as it is visible: $1 is the xmax of P, $2 its in-progress transactions.
-const OWED: &str =
-    "SELECT e.id, e.xid, e.at, e.revision, e.topic, e.type, e.entity, e.old_status, e.old_owner,
-        e.old_operation_type, e.old_source, coalesce(e.payload, bellwether.row_in_utc(e.operation))::text, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-    FROM bellwether.event e WHERE (e.xid >= $1::text::xid8 OR e.xid = ANY ($2::text[]::xid8[]))";
+/// What a reader that has P is owed, as far as it is visible: $1 is the xmax of P, $2 its in-progress transactions. The
+/// row is made JSON by `to_json`, a function that does it in UTC.
+fn owed(to_json: &str) -> String {
+    format!(
+        "SELECT e.id, e.xid, e.at, e.revision, e.topic, e.type, e.entity, e.old_status, e.old_owner,
+            e.old_operation_type, e.old_source, coalesce(e.payload, {to_json}(e.operation)), NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        FROM bellwether.event e WHERE (e.xid >= $1::text::xid8 OR e.xid = ANY ($2::text[]::xid8[]))"
+    )
+}
+
+/// Whatever the session's settings are.
+const IN_UTC: &str = "bellwether.row_in_utc";
+
+/// How far the WAL was flushed once all events had been found: the last row, since no event has the greatest id. Under
+/// load others have mostly flushed by then what was not when the look began.
+const TRAILER: &str =
+    "SELECT 9223372036854775807, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, pg_current_wal_flush_lsn(), NULL, NULL, NULL, NULL";
 
 /// Only what is visible in a fixed snapshot ($3), and of that what comes after an id ($4).
 const WITHIN: &str =
     "AND pg_visible_in_snapshot(e.xid, $3::text::pg_snapshot) AND e.id > $4::bigint";
+
+/// The session that looks.
+pub(super) struct Reader {
+    pub(super) client: Client,
+    /// Planned once, since looks are many; none behind a transaction pooler, where it would be lost.
+    look: Option<Statement>,
+}
 
 /// Opens the session that looks. Its statements must find the few new rows by the index whatever the planner knows.
 ///
@@ -45,7 +65,7 @@ const WITHIN: &str =
 pub(super) async fn connect(
     config: &DatabaseConfig,
     options: &SourceOptions,
-) -> Result<Client, SourceError> {
+) -> Result<Reader, SourceError> {
     let (client, connection) = config.connect("bellwether reader").await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -53,26 +73,44 @@ pub(super) async fn connect(
         }
     });
     if config.is_pooled() {
-        return Ok(client);
+        return Ok(Reader { client, look: None });
     }
     let settings = format!(
-        "SET enable_seqscan = off; SET default_transaction_read_only = on; SET lock_timeout = {};
-         SET client_connection_check_interval = '2s'",
+        "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET default_transaction_read_only = on;
+         SET extra_float_digits = 1; SET lock_timeout = {}; SET client_connection_check_interval = '2s'",
         options.patience.as_millis().max(1)
     );
     client.batch_execute(&settings).await?;
-    Ok(client)
+    let look = client
+        .prepare_typed(
+            &everything_owed("row_to_json"),
+            &[Type::TEXT, Type::TEXT_ARRAY],
+        )
+        .await?;
+    Ok(Reader {
+        client,
+        look: Some(look),
+    })
+}
+
+fn everything_owed(to_json: &str) -> String {
+    let owed = owed(to_json);
+    format!("{HEADER} UNION ALL {owed} UNION ALL {TRAILER} ORDER BY id")
 }
 
 /// Reads everything visible now that a reader at `seen` lacks.
-pub(super) async fn look(client: &Client, seen: &Snapshot) -> Result<Look, SourceError> {
-    Look::begin(
-        client,
-        &format!("{HEADER} UNION ALL {OWED} ORDER BY id"),
-        seen,
-        &[],
-    )
-    .await
+pub(super) async fn look(reader: &Reader, seen: &Snapshot) -> Result<Look, SourceError> {
+    let client = &reader.client;
+    match &reader.look {
+        Some(statement) => {
+            let (xmax, open) = parameters(seen);
+            let parameters: [&(dyn ToSql + Sync); 2] = [&xmax, &open];
+            let began = Instant::now();
+            let rows = client.query_raw(statement, parameters).await?;
+            Look::begin(began, rows).await
+        }
+        None => ask(client, &everything_owed(IN_UTC), seen, &[]).await,
+    }
 }
 
 /// Reads what is visible in `to`, has an id above `after` and is lacked by a reader at `seen`.
@@ -82,13 +120,36 @@ pub(super) async fn interval(
     to: &Snapshot,
     after: i64,
 ) -> Result<Look, SourceError> {
-    let statement = format!("{HEADER} UNION ALL {OWED} {WITHIN} ORDER BY id");
+    let owed = owed(IN_UTC);
+    let statement = format!("{HEADER} UNION ALL {owed} {WITHIN} UNION ALL {TRAILER} ORDER BY id");
     let text = to.to_string();
     let more: [(&(dyn ToSql + Sync), Type); 2] = [(&text, Type::TEXT), (&after, Type::INT8)];
-    let mut look = Look::begin(client, &statement, seen, &more).await?;
+    let mut look = ask(client, &statement, seen, &more).await?;
     look.header.snapshot = to.clone();
     look.header.as_of = None;
     Ok(look)
+}
+
+/// Asks without anything that would stay in the session: one message there and one back.
+async fn ask(
+    client: &Client,
+    statement: &str,
+    seen: &Snapshot,
+    more: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Look, SourceError> {
+    let (xmax, open) = parameters(seen);
+    let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> =
+        vec![(&xmax, Type::TEXT), (&open, Type::TEXT_ARRAY)];
+    parameters.extend(more.iter().cloned());
+    let began = Instant::now();
+    let rows = client.query_typed_raw(statement, parameters).await?;
+    Look::begin(began, rows).await
+}
+
+/// What [`owed`] takes.
+fn parameters(seen: &Snapshot) -> (String, Vec<String>) {
+    let open = seen.in_progress().iter().map(u64::to_string).collect();
+    (seen.xmax().to_string(), open)
 }
 
 /// What a look saw, and the events still to come.
@@ -98,6 +159,8 @@ pub(super) struct Look {
     pub(super) began: Instant,
     rows: Pin<Box<RowStream>>,
     held: Option<Event>,
+    /// Known once the interval has been read to its end.
+    flush_lsn: Option<PgLsn>,
 }
 
 /// What a look saw.
@@ -106,20 +169,12 @@ pub(super) struct Header {
     pub(super) snapshot: Snapshot,
     /// Where the WAL stood after the snapshot was taken.
     pub(super) insert_lsn: PgLsn,
-    flush_lsn: PgLsn,
     /// The database's clock before the snapshot was taken; none where the snapshot is an older one.
     pub(super) as_of: Option<String>,
     /// No event up to this transaction is kept.
     pub(super) trimmed_through: u64,
     /// The relays' promise to look often, after the snapshot was taken: while it runs, writers are silent.
     pub(super) lease: Lease,
-}
-
-impl Header {
-    /// Whether everything that was read is durable already.
-    pub(super) fn is_flushed(&self) -> bool {
-        self.flush_lsn >= self.insert_lsn
-    }
 }
 
 /// Some events of an interval, in order.
@@ -129,26 +184,12 @@ pub(super) struct Piece {
 }
 
 impl Look {
-    async fn begin(
-        client: &Client,
-        statement: &str,
-        seen: &Snapshot,
-        more: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<Self, SourceError> {
-        let open: Vec<String> = seen.in_progress().iter().map(u64::to_string).collect();
-        let xmax = seen.xmax().to_string();
-        let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> =
-            vec![(&xmax, Type::TEXT), (&open, Type::TEXT_ARRAY)];
-        parameters.extend(more.iter().cloned());
-        let began = Instant::now();
-        // One message there and one back. A prepared statement would be lost behind a transaction pooler.
-        let rows = client.query_typed_raw(statement, parameters).await?;
+    async fn begin(began: Instant, rows: RowStream) -> Result<Self, SourceError> {
         let mut rows = Box::pin(rows);
         let header = rows.try_next().await?.ok_or(SourceError::NoLog)?;
         let header = Header {
             snapshot: Snapshot::parse(header.get(12))?,
             insert_lsn: header.get(13),
-            flush_lsn: header.get(14),
             as_of: Some(header.get::<_, jiff::Timestamp>(15).to_string()),
             trimmed_through: header
                 .get::<_, Option<Xid>>(16)
@@ -161,7 +202,14 @@ impl Look {
             began,
             rows,
             held: None,
+            flush_lsn: None,
         })
+    }
+
+    /// Whether everything that was read is known to be durable.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flush_lsn
+            .is_some_and(|flushed| flushed >= self.header.insert_lsn)
     }
 
     /// The next events, a bounded amount of them; `is_last` with the end of the interval.
@@ -169,6 +217,10 @@ impl Look {
         let mut events: Vec<Event> = self.held.take().into_iter().collect();
         let mut bytes = events.iter().map(Event::size).sum::<usize>();
         while let Some(row) = self.rows.try_next().await? {
+            if let Some(flushed) = row.get(14) {
+                self.flush_lsn = Some(flushed);
+                continue;
+            }
             let event = match event(&row) {
                 Ok(event) => event,
                 // Written by a newer schema, or by hand. One row must not keep all that follow from everybody.
@@ -194,7 +246,7 @@ impl Look {
     }
 }
 
-/// Reads one row of [`OWED`]. What somebody has put there by hand may be of any kind: an instant of `infinity`.
+/// Reads one row of [`owed`]. What somebody has put there by hand may be of any kind: an instant of `infinity`.
 pub(super) fn event(row: &Row) -> Result<Event, SourceError> {
     let key =
         |column| Ok::<_, SourceError>(row.try_get::<_, Option<&str>>(column)?.map(Into::into));
@@ -213,8 +265,21 @@ pub(super) fn event(row: &Row) -> Result<Event, SourceError> {
             operation_type: key(9)?,
             source: key(10)?,
         },
-        payload: row.try_get(11)?,
+        payload: row.try_get::<_, Json<'_>>(11)?.0,
     })?)
+}
+
+/// The text of a `json`, as PostgreSQL sends it.
+struct Json<'a>(&'a str);
+
+impl<'a> FromSql<'a> for Json<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(std::str::from_utf8(raw)?))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::JSON
+    }
 }
 
 /// A transaction id, as PostgreSQL sends an `xid8`.

@@ -33,7 +33,7 @@ use self::flush::Flush;
 use self::ground::Ground;
 use self::listener::Listener;
 pub(crate) use self::listener::{CHANNEL, PROBE};
-use self::log::Look;
+use self::log::{Look, Reader};
 pub use self::replay::ReplayLog;
 use crate::backoff::Backoff;
 use crate::cursor::{Cursor, CursorError, Within};
@@ -159,9 +159,9 @@ async fn session(
         );
     }
     let listener = Listener::connect(config, options).await?;
-    let reader = patiently(options, log::connect(config, options)).await?;
     let ground = patiently(options, Ground::establish(listener.client())).await?;
-    let reader_process = patiently(options, process_of(&reader)).await?;
+    let reader = patiently(options, log::connect(config, options)).await?;
+    let reader_process = patiently(options, process_of(&reader.client)).await?;
     let without_bell = (!listener.hears()).then(|| {
         format!(
             "looking every {} ms: a transaction pooler is in the way, where LISTEN cannot work; see --listen-url",
@@ -252,7 +252,7 @@ async fn session(
 struct Session<'a> {
     options: &'a SourceOptions,
     hub: &'a Hub,
-    reader: Client,
+    reader: Reader,
     /// The reader's server process; unknown behind a transaction pooler.
     reader_process: Option<i32>,
     flush: Flush,
@@ -264,7 +264,7 @@ struct Session<'a> {
 impl Session<'_> {
     /// Starts from the state as it is now.
     async fn install(&self, reason: ResetReason) -> Result<(), SourceError> {
-        let loading = load::origin(&self.reader, self.ground.epoch, self.options);
+        let loading = load::origin(&self.reader.client, self.ground.epoch, self.options);
         let loaded = timeout(LOAD_PATIENCE, loading).await;
         let (origin, insert_lsn) = loaded.map_err(|_| SourceError::NoAnswer(LOAD_PATIENCE))??;
         patiently(self.options, self.flush.reach(insert_lsn)).await?;
@@ -279,7 +279,7 @@ impl Session<'_> {
         };
         // An interval that was broken off is read to its end before the next one begins.
         if let Some(Within { to, last_id }) = from.within.clone() {
-            let asking = log::interval(&self.reader, &from.seen, &to, last_id);
+            let asking = log::interval(&self.reader.client, &from.seen, &to, last_id);
             let look = self.answered(asking).await?;
             self.publish(&from, look).await?;
         }
@@ -304,14 +304,18 @@ impl Session<'_> {
             self.install(ResetReason::LogTrimmed).await?;
             return Ok(shown);
         }
-        if !look.header.is_flushed() {
-            patiently(self.options, self.flush.reach(look.header.insert_lsn)).await?;
-        }
         let epoch = self.ground.epoch;
         let to = look.header.snapshot.clone();
         let mut transactions = HashSet::new();
+        let mut is_durable = false;
         loop {
             let piece = patiently(self.options, look.next_piece()).await?;
+            if !is_durable {
+                if !look.is_flushed() {
+                    patiently(self.options, self.flush.reach(look.header.insert_lsn)).await?;
+                }
+                is_durable = true;
+            }
             transactions.extend(piece.events.iter().map(|event| event.xid));
             if piece.is_last {
                 let learnt = look.began;
