@@ -36,6 +36,7 @@ mod schema_stalled;
 mod schema_statements;
 mod schema_writers;
 mod soak;
+mod stalled;
 mod storm;
 mod support;
 mod surface;
