@@ -5,6 +5,7 @@
 mod api;
 mod architecture;
 mod compose;
+mod connections;
 mod doctor;
 mod documents;
 mod embedded;
