@@ -1,7 +1,7 @@
 //! How old an event is when it is received: from the clock in the writing statement to the receiver's.
 
 use super::Outcome;
-use super::arms::{Arm, NAIVE, OURS, Stage};
+use super::arms::{Arm, NAIVE, OPERATIONS, OURS, Stage};
 use super::numbers::{Percentiles, median, range};
 use super::pgbench::Plan;
 use super::probes;
@@ -154,6 +154,7 @@ async fn round(stage: &Stage, settings: &Settings, who: Who, load: Load) -> Outc
             Load::Busy(rate) => Some(rate),
             _ => None,
         },
+        operations: OPERATIONS,
     };
     let busy = match load {
         Load::Idle => None,

@@ -2,7 +2,9 @@
 //! whole with a relay that reads.
 
 use super::Outcome;
-use super::arms::{Arm, BARE, DERIVED, OURS, PLAIN, SILENT, Stage, UNHEARD, UNINDEXED, UNREAD};
+use super::arms::{
+    Arm, BARE, DERIVED, OPERATIONS, OURS, PLAIN, SILENT, Stage, UNHEARD, UNINDEXED, UNREAD,
+};
 use super::numbers::{median, range};
 use super::pgbench::Plan;
 use super::probes::settle;
@@ -32,6 +34,7 @@ pub(crate) async fn measure(stage: &Stage, settings: &Settings) -> Outcome<()> {
                     seconds: settings.writer_seconds,
                     commit_delay: 0,
                     rate: None,
+                    operations: OPERATIONS,
                 };
                 tps.push(plan.run(&stage.server).await?.tps);
                 if let Some(receiver) = receivers.of(*arm) {

@@ -6,13 +6,13 @@ use std::process::Stdio;
 use tokio::process::{Child, Command};
 
 use super::Outcome;
-use super::arms::{Arm, ID_PREFIX, OPERATIONS};
+use super::arms::{Arm, ID_PREFIX};
 use super::server::Server;
 
 /// A progress report, as an application makes it.
 fn script() -> String {
     format!(
-        "\\set operation random(1, {OPERATIONS})
+        "\\set operation random(1, :operations)
 UPDATE public.sync_operations SET processed_items = processed_items + 1, \
 message = 'load ' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
 WHERE id = ('{ID_PREFIX}' || lpad(:operation, 12, '0'))::uuid;\n"
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) commit_delay: u32,
     /// Changes a second of all sessions together, where they are held back.
     pub(crate) rate: Option<u32>,
+    /// How many operations they change.
+    pub(crate) operations: u32,
 }
 
 /// A run that goes on. It is killed with this value.
@@ -65,6 +67,7 @@ impl Plan {
             .arg(format!("--client={}", self.clients))
             .arg(format!("--jobs={}", self.clients.min(2)))
             .arg(format!("--time={}", self.seconds))
+            .arg(format!("--define=operations={}", self.operations))
             .arg(format!("--file={}", file.display()));
         if let Some(rate) = self.rate {
             command.arg(format!("--rate={rate}"));

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) bulk_rows: u32,
     /// Subscribers that are cut off at once (`BELLWETHER_BENCH_SUBSCRIBERS`).
     pub(crate) subscribers: u32,
+    /// Clients that never read (`BELLWETHER_BENCH_STALLED`).
+    pub(crate) stalled: u32,
 }
 
 impl Settings {
@@ -38,6 +40,7 @@ impl Settings {
             clients: list("BELLWETHER_BENCH_CLIENTS", "1,8,32", 1..=64)?,
             commit_delays: list("BELLWETHER_BENCH_COMMIT_DELAYS", "0,1000", 0..=100_000)?,
             subscribers: number("BELLWETHER_BENCH_SUBSCRIBERS", 5_000, 1..=20_000)?,
+            stalled: number("BELLWETHER_BENCH_STALLED", 1_000, 1..=20_000)?,
             bulk_rows: number("BELLWETHER_BENCH_BULK_ROWS", 100_000, 1..=10_000_000)?,
         })
     }

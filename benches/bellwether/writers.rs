@@ -1,7 +1,7 @@
 //! What single-row writers pay: transactions a second with and without triggers, and bytes a change.
 
 use super::Outcome;
-use super::arms::{Arm, BARE, LOUD, NAIVE, OURS, PLAIN, SILENT, Stage};
+use super::arms::{Arm, BARE, LOUD, NAIVE, OPERATIONS, OURS, PLAIN, SILENT, Stage};
 use super::numbers::{Percentiles, median, range};
 use super::pgbench::Plan;
 use super::probes::settle;
@@ -79,6 +79,7 @@ pub(crate) async fn measure(stage: &Stage, settings: &Settings) -> Outcome<()> {
                         seconds: settings.writer_seconds,
                         commit_delay: *delay,
                         rate: None,
+                        operations: OPERATIONS,
                     };
                     rounds.push(round(stage, &plan, &receivers).await?);
                 }
@@ -105,6 +106,7 @@ pub(crate) async fn warm_up(stage: &Stage, arm: Arm, receivers: &Receivers) -> O
         seconds: WARM_UP,
         commit_delay: 0,
         rate: None,
+        operations: OPERATIONS,
     };
     round(stage, &plan, receivers).await?;
     Ok(())

@@ -13,6 +13,8 @@ use super::session::{Output, Session};
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// A socket that takes not even one frame in this long is given up.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// A client that has been told that the connection is closed may take this long to read so far.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the client is pinged.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// A client of which nothing was heard for this long is given up: three unanswered pings.
@@ -45,8 +47,13 @@ pub(super) async fn serve(socket: WebSocket, mut session: Session) {
                 }
             }
         };
+        let is_last = output.close.is_some();
         if link.send(output).await.is_none() {
             return;
+        }
+        if is_last {
+            drop(session);
+            return link.part().await;
         }
     }
 }
@@ -64,11 +71,13 @@ pub(super) async fn refuse(socket: WebSocket, reason: CloseReason, message: &str
         last_heard: Instant::now(),
         pinged: None,
     };
-    link.send(Output {
+    let sent = link.send(Output {
         frames,
         close: Some(reason),
-    })
-    .await;
+    });
+    if sent.await.is_some() {
+        link.part().await;
+    }
 }
 
 /// The socket, and what is known of the other end.
@@ -120,10 +129,17 @@ impl Link {
                 .ok()?
                 .ok()?;
         }
-        let sent = timeout(WRITE_PATIENCE, self.socket.flush())
+        timeout(WRITE_PATIENCE, self.socket.flush())
             .await
             .ok()?
-            .ok();
-        if output.close.is_some() { None } else { sent }
+            .ok()
+    }
+
+    /// Waits until the client has closed too. A connection that is let go of with something of the client's unread takes
+    /// back what the system has not sent yet, and with it the word that it is closed, and why.
+    async fn part(mut self) {
+        let reading = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        // Whoever does not answer has been told all the same.
+        let _ = timeout(CLOSE_PATIENCE, reading).await;
     }
 }

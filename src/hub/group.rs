@@ -1,4 +1,4 @@
-//! Equal subscriptions are one group: what they get is chosen and encoded once.
+//! Equal subscriptions are one group: what they get is chosen, kept and encoded once.
 //!
 //! Groups are found by what they filter on, so that a batch costs what it concerns and not what is subscribed: ten
 //! thousand widgets that each follow one operation are not asked about the others.
@@ -6,9 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
+use super::backlog::Backlog;
 use super::filter::Filter;
-use super::frame::{self, Frame, Told};
-use super::subscriber::{Delivery, Outbox};
+use super::frame::{Frame, Told};
+use super::subscriber::{Losses, Outbox};
 use super::told;
 use crate::event::{Effect, Event, Topic};
 
@@ -25,13 +28,18 @@ type GroupId = u64;
 struct Group {
     key: GroupKey,
     members: BTreeMap<u64, Arc<Outbox>>,
+    /// What they have yet to get.
+    backlog: Arc<Backlog>,
     /// The snapshot since the last event, for the next who asks.
     snapshot: Option<Vec<Frame>>,
 }
 
 /// All subscriptions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Groups {
+    /// Of each group's backlog, for either mode.
+    max_bytes: usize,
+    losses: Arc<Losses>,
     groups: BTreeMap<GroupId, Group>,
     ids: HashMap<GroupKey, GroupId>,
     by_operation: HashMap<Box<str>, BTreeSet<GroupId>>,
@@ -63,14 +71,43 @@ fn index(filter: &Filter) -> Index<'_> {
 }
 
 impl Groups {
-    pub(crate) fn join(&mut self, key: &GroupKey, member: u64, outbox: &Arc<Outbox>) {
+    pub(crate) fn new(max_bytes: usize, losses: Arc<Losses>) -> Self {
+        Self {
+            max_bytes,
+            losses,
+            groups: BTreeMap::new(),
+            ids: HashMap::new(),
+            by_operation: HashMap::new(),
+            by_owner: HashMap::new(),
+            broad: BTreeSet::new(),
+            next_id: 0,
+            with_snapshot: Vec::new(),
+        }
+    }
+
+    /// Makes the member one of the group; returns what the group has yet to get.
+    pub(crate) fn join(
+        &mut self,
+        key: &GroupKey,
+        member: u64,
+        outbox: &Arc<Outbox>,
+    ) -> Arc<Backlog> {
         let id = match self.ids.get(key) {
             Some(id) => *id,
             None => self.add(key),
         };
-        if let Some(group) = self.groups.get_mut(&id) {
-            group.members.insert(member, outbox.clone());
-        }
+        let group = self.groups.entry(id).or_insert_with(|| Group {
+            key: key.clone(),
+            members: BTreeMap::new(),
+            backlog: Arc::new(Backlog::new(
+                key.sub.clone(),
+                self.max_bytes,
+                self.losses.clone(),
+            )),
+            snapshot: None,
+        });
+        group.members.insert(member, outbox.clone());
+        group.backlog.clone()
     }
 
     fn add(&mut self, key: &GroupKey) -> GroupId {
@@ -94,14 +131,6 @@ impl Groups {
             Index::Broad => _ = self.broad.insert(id),
         }
         self.ids.insert(key.clone(), id);
-        self.groups.insert(
-            id,
-            Group {
-                key: key.clone(),
-                members: BTreeMap::new(),
-                snapshot: None,
-            },
-        );
         id
     }
 
@@ -136,7 +165,7 @@ impl Groups {
     }
 
     /// Hands the batch to everyone whom it concerns; returns whom to wake.
-    pub(crate) fn deliver(&self, events: &[Arc<Event>], cursor: &Arc<str>) -> Vec<Arc<Outbox>> {
+    pub(crate) fn deliver(&self, events: &[Arc<Event>], cursor: &Arc<str>) -> Vec<Arc<Notify>> {
         let mut chosen: BTreeMap<GroupId, Vec<Told>> = BTreeMap::new();
         for event in events {
             for id in self.concerned(event) {
@@ -151,18 +180,8 @@ impl Groups {
         }
         let mut woken = Vec::new();
         for (id, events) in chosen {
-            let Some(group) = self.groups.get(&id) else {
-                continue;
-            };
-            let frame = frame::events(&group.key.sub, cursor, &events);
-            let delivery = Arc::new(Delivery {
-                events,
-                cursor: cursor.clone(),
-                frame,
-            });
-            for outbox in group.members.values() {
-                outbox.push(&group.key.sub, &delivery);
-                woken.push(outbox.clone());
+            if let Some(group) = self.groups.get(&id) {
+                woken.extend(group.backlog.push(cursor, events));
             }
         }
         woken
@@ -210,6 +229,12 @@ impl Groups {
                 group.snapshot = None;
             }
         }
+    }
+
+    /// Bytes of events that wait for members.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        let backlogs = self.groups.values().map(|group| group.backlog.bytes());
+        backlogs.sum()
     }
 
     /// The outboxes of all subscriptions, one for each subscription.

@@ -7,8 +7,10 @@
 //! Invariants:
 //! - the mirror is the state at the hub's cursor, and the newest batch of the ring ends there;
 //! - a subscription is owed exactly what the cursor last sent to it lacks: under one lock it is registered and served;
-//! - the hub never waits for a subscriber: outboxes are bounded and say what they gave up ([`Losses`]).
+//! - the hub never waits for a subscriber, and those who are behind cost it nothing: what waits is bounded, and what was
+//!   given up is counted ([`Losses`]).
 
+mod backlog;
 pub mod filter;
 mod frame;
 mod group;
@@ -31,8 +33,8 @@ use self::frame::Told;
 use self::group::{GroupKey, Groups};
 use self::mirror::{Mirror, View};
 use self::ring::{Batch, Ring};
-use self::subscriber::Outbox;
 pub use self::subscriber::{Losses, Mode, Outgoing, ResetReason};
+use self::subscriber::{Outbox, Taken};
 use crate::cursor::{Cursor, Within};
 use crate::event::Event;
 
@@ -46,7 +48,7 @@ const STATUS_CHANGES: usize = 16;
 pub struct HubLimits {
     /// Bytes of recent events kept for resuming.
     pub ring_bytes: usize,
-    /// Bytes that may wait for one subscription.
+    /// Bytes that may wait for one subscription; equal ones share them.
     pub subscriber_bytes: usize,
 }
 
@@ -198,7 +200,7 @@ struct Standing {
     impaired: BTreeMap<&'static str, Arc<str>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     read: Option<Read>,
     groups: Groups,
@@ -223,10 +225,16 @@ impl Hub {
             since: jiff::Timestamp::now(),
             reason: Some("starting".into()),
         };
+        let losses = Arc::<Losses>::default();
+        let state = State {
+            read: None,
+            groups: Groups::new(limits.subscriber_bytes, losses.clone()),
+            next_subscriber: 0,
+        };
         Self {
             shared: Arc::new(Shared {
                 limits,
-                state: Mutex::default(),
+                state: Mutex::new(state),
                 standing: Mutex::new(Standing {
                     reading: (starting.status, starting.reason.clone()),
                     impaired: BTreeMap::new(),
@@ -235,7 +243,7 @@ impl Hub {
                 changes: broadcast::Sender::new(STATUS_CHANGES),
                 advanced: watch::Sender::new(0),
                 look: Notify::new(),
-                losses: Arc::default(),
+                losses,
             }),
         }
     }
@@ -268,7 +276,7 @@ impl Hub {
         state.groups.forget_snapshots();
         // Under the lock: no subscription may be told that it has the new state before it is reset to it.
         for outbox in state.groups.outboxes() {
-            outbox.lose(None, reason);
+            outbox.lose(reason);
         }
         drop(state);
         self.shared.advanced.send_modify(|count| *count += 1);
@@ -303,8 +311,8 @@ impl Hub {
             read.complete = complete;
         }
         drop(state);
-        for outbox in woken {
-            outbox.wake.notify_one();
+        for wake in woken {
+            wake.notify_one();
         }
         self.shared.advanced.send_modify(|count| *count += 1);
     }
@@ -396,6 +404,11 @@ impl Hub {
         &self.shared.losses
     }
 
+    /// Bytes of events that wait for subscribers, each counted once however many wait for it.
+    pub fn backlog_bytes(&self) -> usize {
+        self.lock().groups.backlog_bytes()
+    }
+
     /// How many connections are subscribed.
     pub fn subscribers(&self) -> usize {
         let mut outboxes: Vec<_> = self
@@ -413,10 +426,7 @@ impl Hub {
     pub fn connect(&self) -> Subscriber {
         let mut state = self.lock();
         state.next_subscriber += 1;
-        let outbox = Arc::new(Outbox::new(
-            self.shared.limits.subscriber_bytes,
-            self.shared.losses.clone(),
-        ));
+        let outbox = Arc::new(Outbox::new(state.next_subscriber));
         Subscriber {
             hub: self.clone(),
             id: state.next_subscriber,
@@ -492,8 +502,8 @@ impl Subscriber {
                 frames = resumed(&wanted.sub, since, &read.cursor, told);
             }
         }
-        self.outbox.open(wanted.sub.clone(), wanted.mode);
-        groups.join(&key, self.id, &self.outbox);
+        let backlog = groups.join(&key, self.id, &self.outbox);
+        self.outbox.open(wanted.sub.clone(), wanted.mode, backlog);
         drop(state);
         self.joined().push(key.clone());
         if let Some(view) = view {
@@ -558,16 +568,17 @@ impl Subscriber {
 
     /// Everything that waits to be sent.
     pub fn take(&self) -> Vec<Outgoing> {
-        self.outbox.take().0
+        encoded(self.outbox.take().0)
     }
 
     /// Everything that waits to be sent, and then, for each subscription that has lost nothing, up to when it is
     /// complete: both of one instant, so that the heartbeat is true once the frames before it have been sent.
     pub fn take_with_heartbeats(&self) -> (Vec<Outgoing>, Vec<Heartbeat>) {
         let state = self.hub.lock();
-        let (outgoing, whole) = self.outbox.take();
+        let (taken, whole) = self.outbox.take();
         let Some(read) = &state.read else {
-            return (outgoing, Vec::new());
+            drop(state);
+            return (encoded(taken), Vec::new());
         };
         let heartbeat = |sub| Heartbeat {
             sub,
@@ -575,7 +586,9 @@ impl Subscriber {
             complete_as_of: read.complete.as_of.clone(),
             lag_ms: millis(read.complete.learnt.elapsed()),
         };
-        (outgoing, whole.into_iter().map(heartbeat).collect())
+        let heartbeats = whole.into_iter().map(heartbeat).collect();
+        drop(state);
+        (encoded(taken), heartbeats)
     }
 
     /// Encodes what the log had for a subscription that was behind the ring: one `events` frame ending at `cursor`, or
@@ -594,8 +607,13 @@ impl Drop for Subscriber {
         let mut state = self.hub.lock();
         for key in self.joined().drain(..) {
             state.groups.leave(&key, self.id);
+            self.outbox.close(&key.sub);
         }
     }
+}
+
+fn encoded(taken: Vec<Taken>) -> Vec<Outgoing> {
+    taken.into_iter().flat_map(Taken::outgoing).collect()
 }
 
 /// The event as the filter's owner is told it, if at all.

@@ -5,6 +5,7 @@
 mod api;
 mod architecture;
 mod compose;
+mod connections;
 mod doctor;
 mod documents;
 mod embedded;
@@ -36,6 +37,7 @@ mod schema_stalled;
 mod schema_statements;
 mod schema_writers;
 mod soak;
+mod stalled;
 mod storm;
 mod support;
 mod surface;

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 use tokio_util::sync::CancellationToken;
 
 use super::PATIENCE;
@@ -189,6 +189,22 @@ pub(crate) struct Subscriber {
 impl Subscriber {
     pub(crate) async fn connect(address: SocketAddr, query: &str) -> Self {
         let connecting = connect_async(format!("ws://{address}/ws?{query}"));
+        let (socket, _) = timeout(PATIENCE, connecting)
+            .await
+            .expect("a socket in time")
+            .expect("a socket");
+        Self {
+            socket,
+            cursor: None,
+            closed: None,
+        }
+    }
+
+    /// A subscriber on a connection of the test's own.
+    pub(crate) async fn on(stream: TcpStream, query: &str) -> Self {
+        let address = stream.peer_addr().expect("connected");
+        let url = format!("ws://{address}/ws?{query}");
+        let connecting = client_async(url, MaybeTlsStream::Plain(stream));
         let (socket, _) = timeout(PATIENCE, connecting)
             .await
             .expect("a socket in time")
