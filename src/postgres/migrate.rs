@@ -7,7 +7,7 @@
 
 use std::{fmt, time::Duration};
 
-use tokio_postgres::{Client, Transaction, error::SqlState};
+use tokio_postgres::{Client, IsolationLevel, Transaction, error::SqlState};
 
 use self::missing::{Missing, refuse_server};
 use super::{
@@ -67,8 +67,8 @@ fn count(number: usize, what: &str) -> String {
 /// # Errors
 /// See [`MigrateError`]; the transaction that failed has left no trace, those before it stay.
 pub async fn migrate(config: &DatabaseConfig) -> Result<MigrationReport, MigrateError> {
-    config.look_for_pooler().await?;
-    let (mut client, connection) = config.connect("bellwether migrate").await?;
+    // Each transaction says what matters: through a pooler, what a session sets stays for whoever comes next.
+    let (mut client, connection) = config.connect_bare("bellwether migrate").await?;
     let driver = tokio::spawn(connection);
     let result = migrate_with(&mut client).await;
     drop(client);
@@ -107,7 +107,8 @@ async fn migrate_with(client: &mut Client) -> Result<MigrationReport, MigrateErr
 /// Reads in one transaction, since a pooler may give the next one another server connection.
 async fn find_missing(client: &Client) -> Result<Missing, MigrateError> {
     let failed = |source| MigrateError::failed("reading what has been applied", source);
-    client.batch_execute("BEGIN").await.map_err(failed)?;
+    let begin = format!("BEGIN; {}", transaction_settings());
+    client.batch_execute(&begin).await.map_err(failed)?;
     let found = async {
         refuse_server(client).await?;
         Missing::read(client).await
@@ -173,7 +174,13 @@ fn is_lock_conflict(error: &MigrateError) -> bool {
 
 async fn attempt(client: &mut Client, step: &Step) -> Result<MigrationReport, MigrateError> {
     let failed = |source| MigrateError::failed(step, source);
-    let transaction = client.transaction().await.map_err(failed)?;
+    // What is read after waiting for another migrator must be what that one has written.
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await
+        .map_err(failed)?;
     take_turn(&transaction, step).await?;
     let missing = Missing::read(&transaction).await?;
     let mut done = MigrationReport::default();
