@@ -1,8 +1,9 @@
 //! Brings a database to the schema that this binary needs, or says why it will not.
 //!
-//! Forward only. Each migration is one transaction, and so are all functions together. Every transaction takes one
-//! advisory lock first and only then looks at what is left to do, so any number of migrators may start at once: the
-//! first does the work and the others find it done. No statement waits long for a table that others write, because
+//! Forward only. Each migration is one transaction, and so are all functions together. Every transaction locks the
+//! migrator's own table first and only then looks at what is left to do, so any number of migrators may start at once:
+//! the first does the work and the others find it done. Where there is no such table yet, an advisory lock has to do; any
+//! role that may connect could keep that, but it is needed only once. No statement waits long for a table that others write, because
 //! whoever comes after a waiting migration would wait too; the transaction is given up and tried again instead.
 
 use std::{fmt, time::Duration};
@@ -29,7 +30,7 @@ pub const LOCK_ATTEMPTS: u32 = 40;
 pub const MIGRATOR_TIMEOUT: Duration = Duration::from_secs(120);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
-/// The advisory lock that migrators take: `bellweth` in ASCII.
+/// The advisory lock that migrators take where there is no table to lock: `bellweth` in ASCII.
 const ADVISORY_LOCK: i64 = 0x6265_6c6c_7765_7468;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -93,10 +94,13 @@ pub async fn check(client: &Client) -> Result<(), MigrateError> {
 
 async fn migrate_with(client: &mut Client) -> Result<MigrationReport, MigrateError> {
     let mut report = MigrationReport::default();
-    if find_missing(client).await?.is_empty() {
+    let missing = find_missing(client).await?;
+    if missing.is_empty() {
         return Ok(report);
     }
-    perform(client, &Step::Bootstrap, &mut report).await?;
+    if missing.bootstrap {
+        perform(client, &Step::Bootstrap, &mut report).await?;
+    }
     for migration in MIGRATIONS {
         perform(client, &Step::Migration(migration), &mut report).await?;
     }
@@ -203,8 +207,14 @@ async fn attempt(client: &mut Client, step: &Step) -> Result<MigrationReport, Mi
 
 /// Waits for other migrators. What is read after that is what they have left to do.
 async fn take_turn(transaction: &Transaction<'_>, step: &Step) -> Result<(), MigrateError> {
+    let lock = match step {
+        Step::Bootstrap => format!("SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK})"),
+        Step::Migration(_) | Step::Functions => {
+            "LOCK TABLE bellwether.migration IN SHARE ROW EXCLUSIVE MODE".to_owned()
+        }
+    };
     let statements = format!(
-        "{}SET LOCAL lock_timeout = {}; SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK}); SET LOCAL lock_timeout = {}",
+        "{}SET LOCAL lock_timeout = {}; {lock}; SET LOCAL lock_timeout = {}",
         transaction_settings(),
         MIGRATOR_TIMEOUT.as_millis(),
         LOCK_TIMEOUT.as_millis()
