@@ -87,6 +87,22 @@ async fn a_relay_that_owns_nothing_does_all_of_its_work_without_a_complaint() {
         owner.query_one(done, &[]).await.expect("asked").get(0)
     })
     .await;
+    let id = "SELECT id::text FROM sync_operations WHERE operation_type = 'silent'";
+    let id: String = owner.query_one(id, &[]).await.expect("asked").get(0);
+    for path in [
+        "operations",
+        "operations?format=csv",
+        &format!("operations/{id}"),
+        &format!("operations/{id}/errors"),
+        &format!("operations/{id}/events"),
+        "connections",
+        "health",
+        "snapshots",
+        "statistics",
+    ] {
+        let answer = reqwest::get(format!("http://{}/api/{path}", relay.address)).await;
+        assert_eq!(answer.expect("an answer").status(), 200, "{path}");
+    }
     let report = doctor(&url, &[]).await;
     assert_eq!(report.status("rights"), "ok", "{}", report.found("rights"));
     assert_eq!(report.status("migrations"), "ok");
