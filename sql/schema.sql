@@ -568,17 +568,18 @@ COMMENT ON FUNCTION bellwether.describe_error(error public.sync_operation_errors
 -- Name: extend_lease(integer); Type: FUNCTION; Schema: bellwether; Owner: -
 
 CREATE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS void
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET lock_timeout TO '100ms'
     AS $$
 DECLARE
     held bigint;
 BEGIN
     IF milliseconds IS NULL OR milliseconds NOT BETWEEN 1 AND 1000 THEN
-        RAISE EXCEPTION 'milliseconds: expected 1 to 1000, got %', coalesce(milliseconds::text, 'null')
+        RAISE EXCEPTION 'milliseconds: expected 1 to 1000, got %', coalesce(milliseconds::pg_catalog.text, 'null')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('bellwether.lease', 0));
+    LOCK TABLE bellwether.timeline IN SHARE UPDATE EXCLUSIVE MODE;
     held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
     PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
                               (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
@@ -669,22 +670,24 @@ COMMENT ON FUNCTION bellwether.keep_revision() IS 'Trigger: bumps the revision o
 -- Name: mark_stalled(interval); Type: FUNCTION; Schema: bellwether; Owner: -
 
 CREATE FUNCTION bellwether.mark_stalled(stalled_after interval) RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET "TimeZone" TO 'UTC'
     SET extra_float_digits TO '1'
     AS $$
 DECLARE
-    present constant timestamptz := pg_catalog.clock_timestamp();
+    present constant pg_catalog.timestamptz := pg_catalog.clock_timestamp();
     changed bigint;
 BEGIN
     IF stalled_after IS NULL OR stalled_after <= interval '0' THEN
-        RAISE EXCEPTION 'stalled_after: expected an interval above zero, got %', coalesce(stalled_after::text, 'null')
+        RAISE EXCEPTION 'stalled_after: expected an interval above zero, got %', coalesce(stalled_after::pg_catalog.text, 'null')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('bellwether.mark_stalled', 0)) THEN
+    BEGIN
+        LOCK TABLE bellwether.stalled_operation IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
         RETURN 0;
-    END IF;
+    END;
     WITH moved AS (
         DELETE FROM bellwether.stalled_operation s
         WHERE NOT EXISTS (SELECT FROM public.sync_operations o
@@ -703,7 +706,7 @@ BEGIN
         FROM moved m JOIN public.sync_operations o ON o.id = m.operation_id
         UNION ALL
         SELECT 'operations', 'operation.stalled', o.id, o.revision,
-               (pg_catalog.to_jsonb(o) || pg_catalog.jsonb_build_object('stalled_since', s.since))::json
+               (pg_catalog.to_jsonb(o) || pg_catalog.jsonb_build_object('stalled_since', s.since))::pg_catalog.json
         FROM silent s JOIN public.sync_operations o ON o.id = s.operation_id
         RETURNING 1
     )
@@ -931,16 +934,13 @@ COMMENT ON FUNCTION bellwether.smoothed_rate(rate double precision, items double
 -- Name: summarize_event_index(); Type: FUNCTION; Schema: bellwether; Owner: -
 
 CREATE FUNCTION bellwether.summarize_event_index() RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET lock_timeout TO '200ms'
     AS $$
 BEGIN
-    IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('bellwether.summarize_event_index', 0)) THEN
-        RETURN 0;
-    END IF;
     RETURN (SELECT pg_catalog.sum(pg_catalog.brin_summarize_new_values(i.inhrelid)) FROM pg_catalog.pg_inherits i
-            WHERE i.inhparent = 'bellwether.event_is_found_by_entity'::regclass);
+            WHERE i.inhparent = 'bellwether.event_is_found_by_entity'::pg_catalog.regclass);
 EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END
@@ -973,37 +973,39 @@ COMMENT ON FUNCTION bellwether.sync_operations_is_as_made(sync_operations regcla
 -- Name: trim_log(interval, bigint); Type: FUNCTION; Schema: bellwether; Owner: -
 
 CREATE FUNCTION bellwether.trim_log(older_than interval, larger_than bigint DEFAULT NULL::bigint) RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET lock_timeout TO '20ms'
     AS $$
 DECLARE
-    present   constant timestamptz := pg_catalog.clock_timestamp();
+    present   constant pg_catalog.timestamptz := pg_catalog.clock_timestamp();
     filling   constant bigint := pg_catalog.pg_sequence_last_value('bellwether.event_slot');
-    following constant text := pg_catalog.format('bellwether.event_%s', (filling + 1) & 3);
-    filled    constant text := pg_catalog.format('bellwether.event_%s', filling & 3);
-    slot      text;
-    oldest    timestamptz;
-    newest    timestamptz;
-    through   xid8;
+    following constant pg_catalog.text := pg_catalog.format('bellwether.event_%s', (filling + 1) & 3);
+    filled    constant pg_catalog.text := pg_catalog.format('bellwether.event_%s', filling & 3);
+    slot      pg_catalog.text;
+    oldest    pg_catalog.timestamptz;
+    newest    pg_catalog.timestamptz;
+    through   pg_catalog.xid8;
     excess    bigint; -- bytes beyond what the log may have
     size      bigint;
     freed     bigint := 0;
     free      boolean;
 BEGIN
     IF older_than IS NULL OR older_than < interval '0' THEN
-        RAISE EXCEPTION 'older_than: expected an interval of zero or more, got %', coalesce(older_than::text, 'null')
+        RAISE EXCEPTION 'older_than: expected an interval of zero or more, got %', coalesce(older_than::pg_catalog.text, 'null')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF larger_than < 0 THEN
         RAISE EXCEPTION 'larger_than: expected a number of bytes, got %', larger_than USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('bellwether.trim_log', 0)) THEN
+    BEGIN
+        LOCK TABLE bellwether.log IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
         RETURN 0;
-    END IF;
+    END;
     EXECUTE 'SELECT NOT EXISTS (SELECT FROM ' || following || ')' INTO free;
     SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid)) - larger_than INTO excess
-    FROM pg_catalog.pg_inherits i WHERE i.inhparent = 'bellwether.event'::regclass;
+    FROM pg_catalog.pg_inherits i WHERE i.inhparent = 'bellwether.event'::pg_catalog.regclass;
 
     FOR number IN filling + 1 .. filling + 3 LOOP -- the oldest first
         slot := pg_catalog.format('bellwether.event_%s', number & 3);

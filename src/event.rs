@@ -171,7 +171,7 @@ pub struct LogRow<'a> {
     pub kind: &'a str,
     /// Which row.
     pub entity: &'a str,
-    /// The filtered columns where the change moved them: their values before.
+    /// The filtered columns where the change moved them: their values before, an empty one where there was none.
     pub old: Keys,
     /// The row as a JSON object.
     pub payload: &'a str,
@@ -258,13 +258,18 @@ impl Event {
     }
 }
 
-/// The filtered columns before a change: what the log kept, else what they still are.
+/// The filtered columns before a change: what the log kept, else what they still are. The log keeps an empty text where
+/// there was nothing, since null says that the column did not move; no filter asks for an empty text.
 fn before(after: &Keys, old: Keys) -> Keys {
+    let value = |old: Option<Box<str>>, after: &Option<Box<str>>| match old {
+        Some(kept) => Some(kept).filter(|kept| !kept.is_empty()),
+        None => after.clone(),
+    };
     Keys {
-        owner: old.owner.or_else(|| after.owner.clone()),
-        operation_type: old.operation_type.or_else(|| after.operation_type.clone()),
-        status: old.status.or_else(|| after.status.clone()),
-        source: old.source.or_else(|| after.source.clone()),
+        owner: value(old.owner, &after.owner),
+        operation_type: value(old.operation_type, &after.operation_type),
+        status: value(old.status, &after.status),
+        source: value(old.source, &after.source),
     }
 }
 

@@ -1,19 +1,22 @@
 -- Extends the doorbell lease: until it runs out, relays look often and writers need not ring. Only relays call this; the
--- lock makes one of them do it at a time.
+-- lock makes one of them do it at a time. It is a lock on a table and not an advisory one, which any role could take and
+-- keep; nothing else takes it on that table but a vacuum. A promise that cannot be made at once is not made: writers ring.
+--
+-- The rights are the owner's, so a relay needs none on the sequence, with which it could silence writers.
 --
 -- If the lease had run out before this extension took hold (hence the clock is read after setval), other relays may have
 -- turned calm meanwhile and would not hear the writers that are silent from now on. So they are rung for. Not into a
 -- queue that is more than half full: a full one would refuse it, and there writers do not ring either.
 CREATE OR REPLACE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS void
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET lock_timeout = '100ms' AS $$
 DECLARE
     held bigint;
 BEGIN
     IF milliseconds IS NULL OR milliseconds NOT BETWEEN 1 AND 1000 THEN
-        RAISE EXCEPTION 'milliseconds: expected 1 to 1000, got %', coalesce(milliseconds::text, 'null')
+        RAISE EXCEPTION 'milliseconds: expected 1 to 1000, got %', coalesce(milliseconds::pg_catalog.text, 'null')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('bellwether.lease', 0));
+    LOCK TABLE bellwether.timeline IN SHARE UPDATE EXCLUSIVE MODE;
     held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
     PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
                               (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);

@@ -1,18 +1,21 @@
 -- Marks operations in progress without a sign of life, and unmarks those that moved or ended, each with an event. Run
--- by every relay; the advisory lock makes one of them do it, and the flag lives outside the application's row.
+-- by every relay; the lock makes one of them do it (one on a table and not an advisory one, which any role could take and
+-- keep), and the flag lives outside the application's row. The rights are the owner's, so a relay needs none to write events.
 CREATE OR REPLACE FUNCTION bellwether.mark_stalled(stalled_after interval) RETURNS bigint
-LANGUAGE plpgsql SET search_path = '' SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
 DECLARE
-    present constant timestamptz := pg_catalog.clock_timestamp();
+    present constant pg_catalog.timestamptz := pg_catalog.clock_timestamp();
     changed bigint;
 BEGIN
     IF stalled_after IS NULL OR stalled_after <= interval '0' THEN
-        RAISE EXCEPTION 'stalled_after: expected an interval above zero, got %', coalesce(stalled_after::text, 'null')
+        RAISE EXCEPTION 'stalled_after: expected an interval above zero, got %', coalesce(stalled_after::pg_catalog.text, 'null')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('bellwether.mark_stalled', 0)) THEN
+    BEGIN
+        LOCK TABLE bellwether.stalled_operation IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
         RETURN 0;
-    END IF;
+    END;
     WITH moved AS (
         DELETE FROM bellwether.stalled_operation s
         WHERE NOT EXISTS (SELECT FROM public.sync_operations o
@@ -31,7 +34,7 @@ BEGIN
         FROM moved m JOIN public.sync_operations o ON o.id = m.operation_id
         UNION ALL
         SELECT 'operations', 'operation.stalled', o.id, o.revision,
-               (pg_catalog.to_jsonb(o) || pg_catalog.jsonb_build_object('stalled_since', s.since))::json
+               (pg_catalog.to_jsonb(o) || pg_catalog.jsonb_build_object('stalled_since', s.since))::pg_catalog.json
         FROM silent s JOIN public.sync_operations o ON o.id = s.operation_id
         RETURNING 1
     )

@@ -8,35 +8,40 @@
 -- Readers are told in the same transaction how far the log is trimmed, and compare that with their cursor after reading.
 -- Nothing is trimmed that an open transaction precedes: a reader that has seen everything but that transaction has a
 -- cursor that would look too old.
+--
+-- The rights are the owner's, so a relay needs none to empty a table. The lock that makes one do it is one on a table and
+-- not an advisory one, which any role could take and keep.
 CREATE OR REPLACE FUNCTION bellwether.trim_log(older_than interval, larger_than bigint DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql SET search_path = '' SET lock_timeout = '20ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET lock_timeout = '20ms' AS $$
 DECLARE
-    present   constant timestamptz := pg_catalog.clock_timestamp();
+    present   constant pg_catalog.timestamptz := pg_catalog.clock_timestamp();
     filling   constant bigint := pg_catalog.pg_sequence_last_value('bellwether.event_slot');
-    following constant text := pg_catalog.format('bellwether.event_%s', (filling + 1) & 3);
-    filled    constant text := pg_catalog.format('bellwether.event_%s', filling & 3);
-    slot      text;
-    oldest    timestamptz;
-    newest    timestamptz;
-    through   xid8;
+    following constant pg_catalog.text := pg_catalog.format('bellwether.event_%s', (filling + 1) & 3);
+    filled    constant pg_catalog.text := pg_catalog.format('bellwether.event_%s', filling & 3);
+    slot      pg_catalog.text;
+    oldest    pg_catalog.timestamptz;
+    newest    pg_catalog.timestamptz;
+    through   pg_catalog.xid8;
     excess    bigint; -- bytes beyond what the log may have
     size      bigint;
     freed     bigint := 0;
     free      boolean;
 BEGIN
     IF older_than IS NULL OR older_than < interval '0' THEN
-        RAISE EXCEPTION 'older_than: expected an interval of zero or more, got %', coalesce(older_than::text, 'null')
+        RAISE EXCEPTION 'older_than: expected an interval of zero or more, got %', coalesce(older_than::pg_catalog.text, 'null')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF larger_than < 0 THEN
         RAISE EXCEPTION 'larger_than: expected a number of bytes, got %', larger_than USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('bellwether.trim_log', 0)) THEN
+    BEGIN
+        LOCK TABLE bellwether.log IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
         RETURN 0;
-    END IF;
+    END;
     EXECUTE 'SELECT NOT EXISTS (SELECT FROM ' || following || ')' INTO free;
     SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid)) - larger_than INTO excess
-    FROM pg_catalog.pg_inherits i WHERE i.inhparent = 'bellwether.event'::regclass;
+    FROM pg_catalog.pg_inherits i WHERE i.inhparent = 'bellwether.event'::pg_catalog.regclass;
 
     FOR number IN filling + 1 .. filling + 3 LOOP -- the oldest first
         slot := pg_catalog.format('bellwether.event_%s', number & 3);

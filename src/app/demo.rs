@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{AppError, Database, bind, run};
+use super::{AppError, Database, bind, is_migrated, run};
 use crate::cli::DemoArgs;
 use crate::demo::{self, DemoOptions};
 use crate::postgres::migrate::migrate;
@@ -30,7 +30,11 @@ pub async fn demo(mut args: DemoArgs, stop: CancellationToken) -> Result<(), App
         None => Database::embedded(args.embedded.clone()).await?,
     };
     let config = database.config.clone();
-    migrate(&config).await?;
+    if args.relay.no_migrate {
+        is_migrated(&config).await?;
+    } else {
+        migrate(&config).await?;
+    }
     print!("{}", greeting(&args, &database));
 
     let options = DemoOptions {

@@ -208,24 +208,17 @@ async fn try_to_prepare(config: &DatabaseConfig, args: &RelayArgs) -> Result<Str
     } else {
         migrate(direct).await?.to_string()
     };
-    if args.listen_url.is_some() {
-        let is_pooled = config
-            .look_for_pooler()
-            .await
-            .map_err(MigrateError::Connect)?;
-        tracing::debug!(is_pooled, "the database URL");
-        if log_of(config).await? != log_of(direct).await? {
-            return Err(AppError::ListensElsewhere);
-        }
+    if args.listen_url.is_some() && log_of(config).await? != log_of(direct).await? {
+        return Err(AppError::ListensElsewhere);
     }
     Ok(report)
 }
 
 /// Which event log there is behind a URL.
 async fn log_of(config: &DatabaseConfig) -> Result<Option<String>, MigrateError> {
-    let (client, connection) = config.connect("bellwether check").await?;
+    let (client, connection) = config.connect_bare("bellwether check").await?;
     let driver = tokio::spawn(connection);
-    let id = "SELECT current_database() || ' ' || id FROM bellwether.log";
+    let id = "SELECT pg_catalog.current_database() || ' ' || id FROM bellwether.log";
     let found = client.query_typed_opt(id, &[]).await;
     drop(client);
     // The connection's own error has reached the statement that it interrupted.
@@ -239,8 +232,7 @@ async fn log_of(config: &DatabaseConfig) -> Result<Option<String>, MigrateError>
 }
 
 async fn is_migrated(config: &DatabaseConfig) -> Result<String, MigrateError> {
-    config.look_for_pooler().await?;
-    let (client, connection) = config.connect("bellwether check").await?;
+    let (client, connection) = config.connect_bare("bellwether check").await?;
     let driver = tokio::spawn(connection);
     let checked = check(&client).await;
     drop(client);

@@ -125,6 +125,8 @@ impl Examination<'_> {
             self.skip("doorbell", "nobody can listen on a standby");
         } else if pooled == Some(true) {
             self.skip("doorbell", "nobody can listen through the proxy");
+        } else if pooled.is_none() {
+            self.skip("doorbell", "what listens may stay in a proxy's pool");
         } else {
             self.ask("doorbell", doorbell::check(session, limit)).await;
         }

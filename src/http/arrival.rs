@@ -3,12 +3,16 @@
 //! In memory where the ring reaches back far enough; else from a fresh snapshot (`latest`) or through the event log
 //! (`every`). A cursor ahead of this relay is waited for: relays are not in step, and sending again what the client has
 //! seen would be a lie of another kind.
+//!
+//! The log is read for one subscription of a connection after the other: those who wait for their turn there are
+//! connections, and one with many subscriptions is one of them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::Stream;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::protocol::{CloseReason, ServerMessage, Subscription};
@@ -34,10 +38,11 @@ pub(crate) enum Arrival {
 }
 
 /// Brings a subscription to the live stream. The step that makes it live is yielded in the same poll that registers it,
-/// so that nothing of the live stream can be sent before.
+/// so that nothing of the live stream can be sent before. The log is read while it holds the one permit of `turn`.
 pub(crate) fn arrive(
     hub: Hub,
     log: Arc<dyn Log>,
+    turn: Arc<Semaphore>,
     subscriber: Arc<Subscriber>,
     subscription: Subscription,
 ) -> impl Stream<Item = Arrival> + Send {
@@ -55,6 +60,7 @@ pub(crate) fn arrive(
         let mut announced = false;
         let mut advanced = hub.advanced();
         let mut ahead_until = None;
+        let mut held = None;
         loop {
             advanced.mark_unchanged();
             match subscriber.subscribe(&wanted, &start) {
@@ -105,6 +111,11 @@ pub(crate) fn arrive(
                     if !announced {
                         announced = true;
                         yield Arrival::Frames(vec![subscribed(&wanted, Some(&from.encode()))]);
+                    }
+                    if held.is_none() {
+                        held = turn.clone().acquire_owned().await.ok();
+                        // The relay has come further meanwhile.
+                        continue;
                     }
                     // A reader that was inside an interval is brought to the end of that one first.
                     let to = match &from.within {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -76,6 +76,8 @@ pub(crate) struct Session {
     /// What has been subscribed, also what has not arrived yet.
     subscriptions: Vec<Held>,
     arrivals: SelectAll<BoxStream<'static, Arrival>>,
+    /// Held by the one subscription for which the log is read.
+    turn: Arc<Semaphore>,
     /// Every change is told, however quickly the next one follows.
     changes: broadcast::Receiver<Status>,
     /// The status that was told last.
@@ -97,6 +99,7 @@ impl Session {
             visit,
             subscriptions: Vec::new(),
             arrivals: SelectAll::new(),
+            turn: Arc::new(Semaphore::new(1)),
             heartbeat,
             greeted: false,
             context,
@@ -215,7 +218,8 @@ impl Session {
             _arriving: arriving.drop_guard(),
         });
         let (hub, log) = (self.context.hub.clone(), self.context.log.clone());
-        let steps = arrive(hub, log, self.subscriber.clone(), subscription);
+        let (turn, subscriber) = (self.turn.clone(), self.subscriber.clone());
+        let steps = arrive(hub, log, turn, subscriber, subscription);
         self.arrivals.push(steps.take_until(ended).boxed());
     }
 
@@ -294,4 +298,153 @@ impl Session {
 fn refused(sub: Option<&str>, code: &'static str, message: &str) -> Output {
     let sub = sub.filter(|sub| sub.len() <= MAX_NAME_BYTES);
     Output::one(&ServerMessage::Error { sub, code, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::FutureExt;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::cursor::{Cursor, Epoch, Snapshot};
+    use crate::event::Event;
+    use crate::event::tests::operation_event;
+    use crate::hub::mirror::{Mirror, MirrorLimits};
+    use crate::hub::presence::{Client, Presence};
+    use crate::hub::{Completeness, HubLimits, Origin, ReplayError, ResetReason};
+
+    const OLD: &str = "100:100:";
+    const NOW: &str = "110:110:";
+
+    fn at(text: &str) -> Cursor {
+        Cursor::at(Epoch(1), Snapshot::parse(text).expect("a snapshot"))
+    }
+
+    /// A log that reads until it is let on, and remembers how often it was asked.
+    struct SlowLog {
+        asked: Mutex<usize>,
+        /// A permit lets one reader come to its end.
+        end: Arc<Semaphore>,
+    }
+
+    impl SlowLog {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                asked: Mutex::default(),
+                end: Arc::new(Semaphore::new(0)),
+            })
+        }
+
+        fn asked(&self) -> usize {
+            *self.asked.lock().expect("no panic")
+        }
+    }
+
+    impl Log for SlowLog {
+        fn replay(
+            &self,
+            _: Arc<Cursor>,
+            _: Arc<Cursor>,
+        ) -> BoxStream<'static, Result<Vec<Event>, ReplayError>> {
+            *self.asked.lock().expect("no panic") += 1;
+            let end = self.end.clone();
+            let reading = async move {
+                end.acquire().await.expect("never closed").forget();
+                futures::stream::empty()
+            };
+            futures::stream::once(reading).flatten().boxed()
+        }
+    }
+
+    /// A hub that has forgotten everything before now.
+    fn forgetful_hub() -> Hub {
+        let limits = HubLimits {
+            ring_bytes: 0,
+            ..HubLimits::default()
+        };
+        let hub = Hub::new(limits);
+        let complete = || Completeness {
+            as_of: "2026-01-01T00:00:00Z".into(),
+            learnt: Instant::now(),
+        };
+        let origin = Origin {
+            mirror: Mirror::new(MirrorLimits::default()),
+            cursor: at(OLD),
+            recent: Vec::new(),
+            recent_from: at(OLD),
+            complete: complete(),
+        };
+        hub.install(origin, ResetReason::CursorForeign);
+        let event = operation_event(1, "a", 1, "operation.progress", "in_progress", None);
+        hub.publish(at(NOW), vec![event], Some(complete()));
+        hub
+    }
+
+    fn session(hub: &Hub, log: &Arc<SlowLog>) -> Session {
+        let context = SessionContext {
+            hub: hub.clone(),
+            log: log.clone(),
+            heartbeat: Duration::from_secs(3600),
+            stop: CancellationToken::new(),
+        };
+        let client = Client {
+            transport: "websocket",
+            address: None,
+            user_agent: None,
+            latency_ms: None,
+        };
+        Session::new(context, Presence::default().join(client), None)
+    }
+
+    fn resume(session: &mut Session, sub: &str) {
+        let since = at(OLD).encode();
+        let message = format!(
+            r#"{{"type":"subscribe","id":"{sub}","topics":["operations"],"mode":"every","since":"{since}"}}"#
+        );
+        assert!(session.hear(&message).frames.is_empty(), "not refused");
+    }
+
+    /// What the session has to send now, until it would have to wait.
+    fn sent(session: &mut Session) -> Vec<&'static str> {
+        let mut kinds = Vec::new();
+        // Without a budget, which nobody renews here.
+        while let Some(output) = tokio::task::unconstrained(session.next()).now_or_never() {
+            kinds.extend(output.frames.iter().map(|frame| frame.kind));
+        }
+        kinds
+    }
+
+    #[tokio::test]
+    async fn the_log_is_read_for_one_subscription_of_a_connection_after_the_other() {
+        let (hub, log) = (forgetful_hub(), SlowLog::new());
+        let mut greedy = session(&hub, &log);
+        for number in 0..MAX_SUBSCRIPTIONS {
+            resume(&mut greedy, &format!("s{number}"));
+        }
+        let told = sent(&mut greedy);
+        let subscribed = told.iter().filter(|kind| **kind == "subscribed").count();
+        assert_eq!(subscribed, MAX_SUBSCRIPTIONS, "none waits to be told so");
+        assert_eq!(log.asked(), 1);
+        let mut modest = session(&hub, &log);
+        resume(&mut modest, "s");
+        sent(&mut modest);
+        assert_eq!(log.asked(), 2, "another connection has its turn at once");
+
+        log.end.add_permits(1);
+        assert!(
+            sent(&mut greedy).contains(&"heartbeat"),
+            "the first is live"
+        );
+        assert_eq!(log.asked(), 3, "and the next one reads");
+        let ended = r#"{"type":"unsubscribe","id":"s1"}"#;
+        assert_eq!(greedy.hear(ended).frames[0].kind, "unsubscribed");
+        log.end.add_permits(MAX_SUBSCRIPTIONS);
+        sent(&mut greedy);
+        assert!(
+            log.asked() >= MAX_SUBSCRIPTIONS,
+            "all that are left had theirs"
+        );
+    }
 }

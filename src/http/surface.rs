@@ -5,13 +5,17 @@
 //! a head beyond [`super::server`]'s bound, never comes this far: hyper answers it with a bare status.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::filters::BoxedFilter;
 use warp::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use warp::http::{Method, Request, StatusCode};
@@ -29,6 +33,12 @@ const MAX_TARGET_BYTES: usize = 56 * 1024;
 const MAX_FIELD_BYTES: usize = 64 * 1024;
 /// Largest content of a request, in bytes. Nothing here reads any, but some clients send a little with a GET.
 const MAX_CONTENT_BYTES: u64 = 64 * 1024;
+/// Bytes of answers that may wait for their readers, all together; files are in memory once, and do not count.
+const MOST_WAITING_BYTES: usize = 128 * 1024 * 1024;
+/// Smaller answers do not count: there may be no more of them than connections.
+const COUNTED_BYTES: usize = 64 * 1024;
+/// When to come again where there is no room for an answer.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long a browser may keep the answer to a preflight.
 const PREFLIGHT_SECONDS: &str = "600";
 /// What a page of another origin may send.
@@ -49,6 +59,36 @@ pub(super) struct Surface {
     origins: AllowedOrigins,
     /// Whether only this machine can reach the relay.
     is_local: bool,
+    waiting: Waiting,
+}
+
+/// The room for answers that wait for their readers, in bytes.
+#[derive(Clone, Debug)]
+struct Waiting(Arc<Semaphore>);
+
+/// An answer that has its room until it is sent, or its reader gone.
+struct Held {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Waiting {
+    fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most)))
+    }
+
+    /// The same bytes, which take up room as long as there is a copy of them; none where there is no room.
+    fn hold(&self, bytes: Bytes) -> Option<Bytes> {
+        let size = u32::try_from(bytes.len()).ok()?;
+        let room = self.0.clone().try_acquire_many_owned(size).ok()?;
+        Some(Bytes::from_owner(Held { bytes, _room: room }))
+    }
 }
 
 impl Surface {
@@ -73,6 +113,7 @@ impl Surface {
             routes: Box::new(routes),
             origins,
             is_local,
+            waiting: Waiting::new(MOST_WAITING_BYTES),
         }
     }
 
@@ -94,7 +135,8 @@ impl Surface {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return response;
         }
-        let mut response = compressed(response, asked.takes_gzip).await;
+        let response = compressed(response, asked.takes_gzip).await;
+        let mut response = held(response, &self.waiting).await;
         asked.dress(response.status(), response.headers_mut());
         response
     }
@@ -261,6 +303,44 @@ fn join_vary(headers: &mut HeaderMap) {
     }
 }
 
+/// The answer, where there is room for it until its reader has taken it. Streams and files are not held.
+async fn held(response: Response, waiting: &Waiting) -> Response {
+    let length = response.body().size_hint().exact().unwrap_or(0);
+    let is_counted = usize::try_from(length).is_ok_and(|length| length >= COUNTED_BYTES);
+    if !is_counted || response.headers().contains_key(header::ETAG) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let bytes = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return cut_off(&error),
+    };
+    match waiting.hold(bytes) {
+        Some(bytes) => Response::from_parts(parts, bytes.into()),
+        None => {
+            tracing::warn!(
+                length,
+                "there is no room for an answer: too many readers are slow"
+            );
+            Problem::passing(
+                "too many large answers wait for slow readers; try again, or ask for less",
+                RETRY_AFTER,
+            )
+            .into_response()
+        }
+    }
+}
+
+/// What is answered where the answer itself could not be had.
+fn cut_off(error: &(dyn std::error::Error + 'static)) -> Response {
+    tracing::error!(error, "an answer was cut off");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the relay could not answer this; its log says why",
+    )
+    .into_response()
+}
+
 /// Compresses a body that is all there, is worth it and is not compressed yet.
 async fn compressed(response: Response, takes_gzip: bool) -> Response {
     let length = response.body().size_hint().exact().unwrap_or(0);
@@ -286,17 +366,7 @@ async fn compressed(response: Response, takes_gzip: bool) -> Response {
     }
     let body = match body.collect().await {
         Ok(body) => encoding::gzipped(body.to_bytes()).await,
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "an answer was cut off"
-            );
-            return Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the relay could not answer this; its log says why",
-            )
-            .into_response();
-        }
+        Err(error) => return cut_off(&error),
     };
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(
@@ -308,6 +378,8 @@ async fn compressed(response: Response, takes_gzip: bool) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use warp::Reply;
+
     use super::*;
 
     #[test]
@@ -318,5 +390,34 @@ mod tests {
         join_vary(&mut headers);
         assert_eq!(headers.get_all(header::VARY).iter().count(), 1);
         assert_eq!(headers[header::VARY], "Accept, Origin");
+    }
+
+    fn answer() -> Response {
+        "x".repeat(COUNTED_BYTES).into_response()
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_takes_have_a_bound_together() {
+        let waiting = Waiting::new(2 * COUNTED_BYTES);
+        let first = held(answer(), &waiting).await;
+        let second = held(answer(), &waiting).await;
+        assert_eq!(second.status(), StatusCode::OK);
+        let refused = held(answer(), &waiting).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.headers().contains_key(header::RETRY_AFTER));
+        let small = held("x".into_response(), &waiting).await;
+        assert_eq!(small.status(), StatusCode::OK);
+
+        // What the socket has not taken yet counts, also when the answer itself is through.
+        let sending = first
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
+        let still = held(answer(), &waiting).await;
+        assert_eq!(still.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(sending);
+        assert_eq!(held(answer(), &waiting).await.status(), StatusCode::OK);
     }
 }

@@ -92,6 +92,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::LogRow;
     use crate::event::tests::operation_event;
 
     fn in_progress() -> Filter {
@@ -124,6 +125,36 @@ mod tests {
             in_progress().verdict(&event("operation.started", "in_progress", Some("pending"))),
             Verdict::Matches
         );
+    }
+
+    #[test]
+    fn a_row_that_had_no_owner_does_not_leave_the_one_who_gets_it_as_it_ends() {
+        let ended = |old_owner: Option<&str>| {
+            Event::new(LogRow {
+                id: 1,
+                xid: 1,
+                at: "2026-01-02T03:04:05Z",
+                revision: 2,
+                topic: "operations",
+                kind: "operation.completed",
+                entity: "a",
+                old: Keys {
+                    owner: old_owner.map(Into::into),
+                    status: Some("in_progress".into()),
+                    ..Keys::default()
+                },
+                payload: r#"{"id":"a","status":"completed","owner":"o","operation_type":"t","source":null}"#,
+            })
+            .expect("an event")
+        };
+        let running_of = |owner: &str| Filter {
+            owners: [owner.into()].into(),
+            ..in_progress()
+        };
+        assert_eq!(running_of("o").verdict(&ended(Some(""))), Verdict::No);
+        assert_eq!(running_of("o").verdict(&ended(None)), Verdict::Left);
+        assert_eq!(running_of("o").verdict(&ended(Some("p"))), Verdict::No);
+        assert_eq!(running_of("p").verdict(&ended(Some("p"))), Verdict::Left);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     fmt,
     path::PathBuf,
     str::FromStr,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -43,8 +43,9 @@ pub struct DatabaseConfig {
     pub(super) connect_timeout: Duration,
     /// Set on every session, where the caller asked for it.
     pub(super) statement_timeout: Option<Duration>,
-    /// Whether a pooler gives a session another server connection for each transaction; clones find out together.
-    pub(super) is_pooled: Arc<AtomicBool>,
+    /// Whether a pooler gives a session another server connection for each transaction, once somebody has looked;
+    /// clones find out together.
+    pub(super) is_pooled: Arc<Mutex<Option<bool>>>,
 }
 
 /// Why a connection string was refused. No message repeats a value, since it may be part of a secret.

@@ -1,13 +1,14 @@
 //! Brings a database to the schema that this binary needs, or says why it will not.
 //!
-//! Forward only. Each migration is one transaction, and so are all functions together. Every transaction takes one
-//! advisory lock first and only then looks at what is left to do, so any number of migrators may start at once: the
-//! first does the work and the others find it done. No statement waits long for a table that others write, because
+//! Forward only. Each migration is one transaction, and so are all functions together. Every transaction locks the
+//! migrator's own table first and only then looks at what is left to do, so any number of migrators may start at once:
+//! the first does the work and the others find it done. Where there is no such table yet, an advisory lock has to do; any
+//! role that may connect could keep that, but it is needed only once. No statement waits long for a table that others write, because
 //! whoever comes after a waiting migration would wait too; the transaction is given up and tried again instead.
 
 use std::{fmt, time::Duration};
 
-use tokio_postgres::{Client, Transaction, error::SqlState};
+use tokio_postgres::{Client, IsolationLevel, Transaction, error::SqlState};
 
 use self::missing::{Missing, refuse_server};
 use super::{
@@ -29,7 +30,7 @@ pub const LOCK_ATTEMPTS: u32 = 40;
 pub const MIGRATOR_TIMEOUT: Duration = Duration::from_secs(120);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
-/// The advisory lock that migrators take: `bellweth` in ASCII.
+/// The advisory lock that migrators take where there is no table to lock: `bellweth` in ASCII.
 const ADVISORY_LOCK: i64 = 0x6265_6c6c_7765_7468;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -67,8 +68,8 @@ fn count(number: usize, what: &str) -> String {
 /// # Errors
 /// See [`MigrateError`]; the transaction that failed has left no trace, those before it stay.
 pub async fn migrate(config: &DatabaseConfig) -> Result<MigrationReport, MigrateError> {
-    config.look_for_pooler().await?;
-    let (mut client, connection) = config.connect("bellwether migrate").await?;
+    // Each transaction says what matters: through a pooler, what a session sets stays for whoever comes next.
+    let (mut client, connection) = config.connect_bare("bellwether migrate").await?;
     let driver = tokio::spawn(connection);
     let result = migrate_with(&mut client).await;
     drop(client);
@@ -93,10 +94,13 @@ pub async fn check(client: &Client) -> Result<(), MigrateError> {
 
 async fn migrate_with(client: &mut Client) -> Result<MigrationReport, MigrateError> {
     let mut report = MigrationReport::default();
-    if find_missing(client).await?.is_empty() {
+    let missing = find_missing(client).await?;
+    if missing.is_empty() {
         return Ok(report);
     }
-    perform(client, &Step::Bootstrap, &mut report).await?;
+    if missing.bootstrap {
+        perform(client, &Step::Bootstrap, &mut report).await?;
+    }
     for migration in MIGRATIONS {
         perform(client, &Step::Migration(migration), &mut report).await?;
     }
@@ -107,7 +111,8 @@ async fn migrate_with(client: &mut Client) -> Result<MigrationReport, MigrateErr
 /// Reads in one transaction, since a pooler may give the next one another server connection.
 async fn find_missing(client: &Client) -> Result<Missing, MigrateError> {
     let failed = |source| MigrateError::failed("reading what has been applied", source);
-    client.batch_execute("BEGIN").await.map_err(failed)?;
+    let begin = format!("BEGIN; {}", transaction_settings());
+    client.batch_execute(&begin).await.map_err(failed)?;
     let found = async {
         refuse_server(client).await?;
         Missing::read(client).await
@@ -173,7 +178,13 @@ fn is_lock_conflict(error: &MigrateError) -> bool {
 
 async fn attempt(client: &mut Client, step: &Step) -> Result<MigrationReport, MigrateError> {
     let failed = |source| MigrateError::failed(step, source);
-    let transaction = client.transaction().await.map_err(failed)?;
+    // What is read after waiting for another migrator must be what that one has written.
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await
+        .map_err(failed)?;
     take_turn(&transaction, step).await?;
     let missing = Missing::read(&transaction).await?;
     let mut done = MigrationReport::default();
@@ -196,8 +207,14 @@ async fn attempt(client: &mut Client, step: &Step) -> Result<MigrationReport, Mi
 
 /// Waits for other migrators. What is read after that is what they have left to do.
 async fn take_turn(transaction: &Transaction<'_>, step: &Step) -> Result<(), MigrateError> {
+    let lock = match step {
+        Step::Bootstrap => format!("SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK})"),
+        Step::Migration(_) | Step::Functions => {
+            "LOCK TABLE bellwether.migration IN SHARE ROW EXCLUSIVE MODE".to_owned()
+        }
+    };
     let statements = format!(
-        "{}SET LOCAL lock_timeout = {}; SELECT pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK}); SET LOCAL lock_timeout = {}",
+        "{}SET LOCAL lock_timeout = {}; {lock}; SET LOCAL lock_timeout = {}",
         transaction_settings(),
         MIGRATOR_TIMEOUT.as_millis(),
         LOCK_TIMEOUT.as_millis()

@@ -52,7 +52,7 @@ fn set(command: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setup {
     /// With the relay's settings, unless a pooler is in the way: there they would outlive us on a server connection
-    /// that somebody else gets next.
+    /// that somebody else gets next. Whoever opens the first session of a configuration looks for one.
     Ours,
     /// Not at all.
     Bare,
@@ -96,6 +96,9 @@ impl DatabaseConfig {
         &self,
         application_name: &str,
     ) -> Result<(Client, PgConnection), ConnectError> {
+        if !self.has_looked() {
+            self.look_for_pooler().await?;
+        }
         self.connect_with(application_name, Setup::Ours).await
     }
 
@@ -133,7 +136,7 @@ impl DatabaseConfig {
     /// Makes a pool of at most `size` sessions (at least one). It connects when first asked for a session.
     ///
     /// Before a session is handed out again it must answer an empty statement within [`POOL_RECYCLE_TIMEOUT`], so one
-    /// that died or hangs is replaced. Asking takes no longer than [`POOL_WAIT_TIMEOUT`] and the time to connect.
+    /// that died or hangs is replaced. Asking takes no longer than [`POOL_WAIT_TIMEOUT`] and twice the time to connect.
     pub fn pool(&self, size: usize) -> Pool {
         let manager = Manager::from_connect(
             Config::new(),
@@ -146,7 +149,8 @@ impl DatabaseConfig {
             .max_size(size.max(1))
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(POOL_WAIT_TIMEOUT))
-            .create_timeout(Some(self.time_to_connect()))
+            // The first one looks for a pooler before.
+            .create_timeout(Some(self.time_to_connect() * 2))
             .recycle_timeout(Some(POOL_RECYCLE_TIMEOUT))
             .build()
             .expect("a pool with a runtime can keep its timeouts")
@@ -229,6 +233,9 @@ type Connected = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
 impl Connect for PoolConnect {
     fn connect(&self, _: &Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
         Box::pin(async {
+            if !self.0.has_looked() {
+                self.0.find_out().await?;
+            }
             let (client, connection) = self.0.establish(APPLICATION_NAME, Setup::Ours).await?;
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {

@@ -7,7 +7,7 @@
 //! session finds itself at another process from one transaction to the next. On a connection of one's own neither can
 //! happen.
 
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 
 use tokio::time::timeout;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
@@ -15,9 +15,12 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 use super::config::DatabaseConfig;
 use super::pool::{ConnectError, Setup};
 
-/// How often the two sessions are compared: a pooler that goes round its server connections may give each the same one
-/// again by chance.
-const ROUNDS: usize = 3;
+/// How often the two sessions are compared. A pooler may give each the same connection again by chance: with only two of
+/// them, both kept busy by applications, in one round out of four.
+const ROUNDS: usize = 6;
+
+/// Asks which process of which server answers: two hosts may have processes of the same number.
+const PROCESS: &str = "SELECT pg_backend_pid() || ' of ' || pg_postmaster_start_time()";
 
 impl DatabaseConfig {
     /// Finds out whether a transaction pooler is in the way; sessions opened from here on mind it.
@@ -26,60 +29,82 @@ impl DatabaseConfig {
     /// Where the two sessions that it takes cannot be had.
     pub async fn look_for_pooler(&self) -> Result<bool, ConnectError> {
         let limit = self.time_to_connect();
-        let is_pooled = match timeout(limit, self.compare_sessions()).await {
-            Ok(Ok(is_pooled)) => is_pooled,
-            Ok(Err(source)) => {
-                return Err(ConnectError::Refused {
-                    target: self.to_string(),
-                    source,
-                });
-            }
-            Err(_) => {
-                return Err(ConnectError::TimedOut {
-                    target: self.to_string(),
-                    limit,
-                });
-            }
-        };
-        self.is_pooled.store(is_pooled, Ordering::Relaxed);
-        Ok(is_pooled)
+        match timeout(limit, self.find_out()).await {
+            Ok(Ok(is_pooled)) => Ok(is_pooled),
+            Ok(Err(source)) => Err(ConnectError::Refused {
+                target: self.to_string(),
+                source,
+            }),
+            Err(_) => Err(ConnectError::TimedOut {
+                target: self.to_string(),
+                limit,
+            }),
+        }
     }
 
     /// Whether a transaction pooler was found in the way.
     pub fn is_pooled(&self) -> bool {
-        self.is_pooled.load(Ordering::Relaxed)
+        self.known() == Some(true)
+    }
+
+    /// Whether anybody has looked. Until then nothing may be set in a session: it could not be taken back.
+    pub(super) fn has_looked(&self) -> bool {
+        self.known().is_some()
+    }
+
+    fn known(&self) -> Option<bool> {
+        *self
+            .is_pooled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Self::look_for_pooler`], for a caller who bounds it.
+    pub(super) async fn find_out(&self) -> Result<bool, Error> {
+        let is_pooled = self.compare_sessions().await?;
+        let mut known = self
+            .is_pooled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = Some(is_pooled);
+        Ok(is_pooled)
     }
 
     async fn compare_sessions(&self) -> Result<bool, Error> {
         let establish = || self.establish("bellwether check", Setup::Bare);
         let ((idle, first), (other, second)) = tokio::try_join!(establish(), establish())?;
-        let comparing = async {
-            for _ in 0..ROUNDS {
-                let before = server_process(&idle).await?;
-                other.batch_execute("BEGIN").await?;
-                if server_process(&other).await? == before {
-                    return Ok(true);
-                }
-                let after = server_process(&idle).await?;
-                other.batch_execute("COMMIT").await?;
-                if after != before {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        };
         tokio::select! {
-            outcome = comparing => outcome,
+            outcome = are_pooled(&idle, &other) => outcome,
             Err(error) = first => Err(error),
             Err(error) = second => Err(error),
         }
     }
 }
 
-/// Which process of which server answers: two hosts may have processes of the same number.
-async fn server_process(client: &Client) -> Result<Option<String>, Error> {
-    let process = "SELECT pg_backend_pid() || ' of ' || pg_postmaster_start_time()";
-    let answer = client.simple_query(process).await?;
+/// Whether the two are served by one process, or one of them by several.
+async fn are_pooled(idle: &Client, other: &Client) -> Result<bool, Error> {
+    let begin = format!("BEGIN; {PROCESS}");
+    let own = process(idle, PROCESS).await?;
+    let mut others = None;
+    for _ in 0..ROUNDS {
+        // An open transaction keeps its process, so that a pooler has to find another one for the idle session. With one
+        // connection it has none, so this is asked first.
+        let now = process(other, &begin).await?;
+        if now == own || *others.get_or_insert_with(|| now.clone()) != now {
+            return Ok(true);
+        }
+        let during = process(idle, PROCESS).await?;
+        other.batch_execute("COMMIT").await?;
+        if during != own || process(idle, PROCESS).await? != own {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Which process answers.
+async fn process(client: &Client, question: &str) -> Result<Option<String>, Error> {
+    let answer = client.simple_query(question).await?;
     Ok(answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,

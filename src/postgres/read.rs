@@ -20,7 +20,7 @@ mod tables;
 
 use async_stream::try_stream;
 use deadpool_postgres::Pool;
-use futures::Stream;
+use futures::{Stream, TryStreamExt};
 use tokio_postgres::{Row, types::ToSql};
 
 pub(crate) use self::{
@@ -41,6 +41,8 @@ use self::{listing::Statement, session::Settings};
 const FIRST_PIECE_ROWS: i32 = 50;
 /// Most rows of a piece of an export.
 const MOST_PIECE_ROWS: i32 = 2_000;
+/// A page ends once its rows have this many bytes: rows may be of any size, and a page is held as a whole.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// How large a piece of an export is meant to be.
 const PIECE_BYTES: usize = 256 * 1024;
 
@@ -53,7 +55,8 @@ pub(crate) struct Page {
     pub(crate) next: Option<Position>,
 }
 
-/// Reads at most `limit` rows after a position. The cost does not depend on how far into the list that is.
+/// Reads at most `limit` rows after a position, and fewer where they are large. The cost does not depend on how far into
+/// the list that is.
 ///
 /// # Errors
 /// Where the database is away, too slow, or refuses.
@@ -64,22 +67,26 @@ pub(crate) async fn page(
     limit: usize,
 ) -> Result<Page, ReadError> {
     let statement = listing.statement(after, Some(limit.saturating_add(1)));
-    let mut rows = session::read(pool, async |transaction| {
-        Ok(transaction
-            .query_typed(&statement.sql, &statement.typed())
-            .await?)
+    session::read(pool, async |transaction| {
+        let rows = transaction.query_typed_raw(&statement.sql, statement.typed());
+        let mut stream = std::pin::pin!(rows.await?);
+        let (mut rows, mut bytes, mut last) = (Vec::new(), 0, None);
+        while let Some(row) = stream.try_next().await? {
+            if rows.len() == limit || bytes >= PAGE_BYTES {
+                let next = last.as_ref().map(|last| listing.position(last));
+                return Ok(Page {
+                    rows,
+                    next: next.transpose()?,
+                });
+            }
+            let json = json_of(&row)?;
+            bytes += json.len();
+            rows.push(json);
+            last = Some(row);
+        }
+        Ok(Page { rows, next: None })
     })
-    .await?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = match rows.last() {
-        Some(last) if more => Some(listing.position(last)?),
-        _ => None,
-    };
-    Ok(Page {
-        rows: rows.iter().map(json_of).collect::<Result<_, _>>()?,
-        next,
-    })
+    .await
 }
 
 /// Reads a whole list, or its first `limit` rows after a position, as one state of the database: piece by piece through

@@ -13,7 +13,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio_postgres::{Row, error::SqlState, types::ToSql};
+use tokio_postgres::{
+    Row,
+    error::SqlState,
+    types::{ToSql, Type},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -31,6 +35,9 @@ pub const STATEMENT_LIMIT: Duration = Duration::from_secs(15);
 
 /// The program's name in `connection_status.user_agent`.
 const USER_AGENT: &str = concat!("bellwether/", env!("CARGO_PKG_VERSION"));
+
+/// A value of a statement, and what the server is to take it for.
+type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Why a statement was given up.
 #[derive(Debug, thiserror::Error)]
@@ -107,13 +114,13 @@ impl Writer {
                  VALUES ($1, $2, $3, $4, $5, $6, $7)
                  ON CONFLICT (id) DO NOTHING",
                 &[
-                    &operation.id,
-                    &operation.operation_type,
-                    &operation.owner,
-                    &operation.source,
-                    &operation.triggered_by,
-                    &operation.message,
-                    &operation.metadata,
+                    (&operation.id, Type::UUID),
+                    (&operation.operation_type, Type::TEXT),
+                    (&operation.owner, Type::TEXT),
+                    (&operation.source, Type::TEXT),
+                    (&operation.triggered_by, Type::TEXT),
+                    (&operation.message, Type::TEXT),
+                    (&operation.metadata, Type::JSONB),
                 ],
             )
             .await
@@ -137,7 +144,12 @@ impl Writer {
                  status = CASE WHEN status = $2 THEN $3 ELSE status END
              WHERE id = $1
              RETURNING status",
-            &[&id, &from.name(), &to.name(), &message],
+            &[
+                (&id, Type::UUID),
+                (&from.name(), Type::TEXT),
+                (&to.name(), Type::TEXT),
+                (&message, Type::TEXT),
+            ],
         )
         .await
     }
@@ -148,7 +160,7 @@ impl Writer {
             id,
             "give a sign of life",
             "SELECT status FROM public.update_sync_progress($1)",
-            &[&id],
+            &[(&id, Type::UUID)],
         )
         .await
     }
@@ -163,19 +175,19 @@ impl Writer {
                  failed_items => $6, inserted_items => $7, updated_items => $8, deleted_items => $9,
                  kept_items => $10, skipped_items => $11, entities_encountered => $12, counters => $13)",
             &[
-                &id,
-                &report.processed,
-                &report.total,
-                &report.current_item,
-                &report.message,
-                &report.failed,
-                &report.inserted,
-                &report.updated,
-                &report.deleted,
-                &report.kept,
-                &report.skipped,
-                &report.entities,
-                &report.counters,
+                (&id, Type::UUID),
+                (&report.processed, Type::INT8),
+                (&report.total, Type::INT8),
+                (&report.current_item, Type::TEXT),
+                (&report.message, Type::TEXT),
+                (&report.failed, Type::INT8),
+                (&report.inserted, Type::INT8),
+                (&report.updated, Type::INT8),
+                (&report.deleted, Type::INT8),
+                (&report.kept, Type::INT8),
+                (&report.skipped, Type::INT8),
+                (&report.entities, Type::JSONB),
+                (&report.counters, Type::JSONB),
             ],
         )
         .await
@@ -186,15 +198,15 @@ impl Writer {
         self.about(
             id,
             "record an item's error",
-            "SELECT public.record_sync_error($1, $2, item => $3, code => $4, details => $5)
+            "SELECT FROM public.record_sync_error($1, $2, item => $3, code => $4, details => $5)
              WHERE NOT EXISTS (SELECT FROM public.sync_operation_errors
                                WHERE operation_id = $1 AND details @> $5)",
             &[
-                &id,
-                &error.message,
-                &error.item,
-                &error.code,
-                &json!({ "number": error.number }),
+                (&id, Type::UUID),
+                (&error.message, Type::TEXT),
+                (&error.item, Type::TEXT),
+                (&error.code, Type::TEXT),
+                (&json!({ "number": error.number }), Type::JSONB),
             ],
         )
         .await
@@ -206,16 +218,15 @@ impl Writer {
         self.about(
             id,
             "end an operation",
-            "SELECT public.complete_sync_operation(id,
+            "SELECT FROM public.sync_operations AS o, public.complete_sync_operation(o.id,
                  status => $2, message => $3, error => $4, performance_data => $5)
-             FROM public.sync_operations
-             WHERE id = $1 AND status IN ('pending', 'in_progress', 'paused')",
+             WHERE o.id = $1 AND o.status IN ('pending', 'in_progress', 'paused')",
             &[
-                &id,
-                &ending.status.name(),
-                &ending.message,
-                &ending.error,
-                &ending.performance,
+                (&id, Type::UUID),
+                (&ending.status.name(), Type::TEXT),
+                (&ending.message, Type::TEXT),
+                (&ending.error, Type::TEXT),
+                (&ending.performance, Type::JSONB),
             ],
         )
         .await
@@ -232,7 +243,7 @@ impl Writer {
                 "UPDATE public.sync_operations SET status = 'failed', error = $2
                  WHERE status IN ('pending', 'in_progress', 'paused') AND metadata @> $1
                  RETURNING id",
-                &[mark, &why],
+                &[(mark, Type::JSONB), (&why, Type::TEXT)],
             )
             .await?;
         Ok(ended.len())
@@ -262,14 +273,14 @@ impl Writer {
         self.link
             .run(
                 "report the connection",
-                "SELECT public.report_connection($1, status => $2, latency_ms => $3,
+                "SELECT FROM public.report_connection($1, status => $2, latency_ms => $3,
                      reconnect_attempts => $4, user_agent => $5)",
                 &[
-                    &name,
-                    &status,
-                    &latency_ms,
-                    &reconnect_attempts,
-                    &USER_AGENT,
+                    (&name, Type::TEXT),
+                    (&status, Type::TEXT),
+                    (&latency_ms, Type::FLOAT8),
+                    (&reconnect_attempts, Type::INT4),
+                    (&USER_AGENT, Type::TEXT),
                 ],
             )
             .await
@@ -280,7 +291,7 @@ impl Writer {
     async fn round_trip(&mut self) -> Result<Duration, WriterError> {
         const ACTION: &str = "measure the round trip";
         const QUESTION: &str = "SELECT 1";
-        self.link.run(ACTION, QUESTION, &[]).await?; // connects and prepares, where that is still to be done
+        self.link.run(ACTION, QUESTION, &[]).await?; // connects, where that is still to be done
         let asked = Instant::now();
         self.link.run(ACTION, QUESTION, &[]).await?;
         Ok(asked.elapsed())
@@ -292,7 +303,7 @@ impl Writer {
         id: Uuid,
         action: &'static str,
         sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[Parameter<'_>],
     ) -> Result<Status, WriterError> {
         let rows = self.about(id, action, sql, parameters).await?;
         let row = rows.first().ok_or(WriterError::Gone(id))?;
@@ -306,7 +317,7 @@ impl Writer {
         id: Uuid,
         action: &'static str,
         sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, WriterError> {
         const GONE: [SqlState; 2] = [SqlState::NO_DATA_FOUND, SqlState::FOREIGN_KEY_VIOLATION];
         let result = self.link.run(action, sql, parameters).await;

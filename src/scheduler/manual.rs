@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::interval;
 use crate::postgres::config::DatabaseConfig;
-use crate::postgres::pool::ConnectError;
+use crate::postgres::pool::{ConnectError, transaction_settings};
 
 const TAKE: &str =
     "SELECT row_to_json(s)::text FROM public.create_sync_status_snapshot($1::text::interval) s";
@@ -30,12 +30,15 @@ pub async fn take_snapshot(
     config: &DatabaseConfig,
     window: Duration,
 ) -> Result<String, SnapshotError> {
-    config.look_for_pooler().await?;
-    let (client, connection) = config.connect("bellwether snapshot").await?;
+    // One transaction that says what matters: through a pooler, what a session sets stays for whoever comes next.
+    let (mut client, connection) = config.connect_bare("bellwether snapshot").await?;
     let driver = tokio::spawn(connection);
-    let row = client
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(&transaction_settings()).await?;
+    let row = transaction
         .query_typed_one(TAKE, &[(&interval(window), Type::TEXT)])
         .await?;
+    transaction.commit().await?;
     drop(client);
     // The connection's own error has reached the statement that it interrupted.
     let _ = driver.await;

@@ -4,6 +4,9 @@
 //! sockets that connect at once are two statements, and one that comes and goes between two batches is none. Nothing is
 //! written where nothing has changed; the relay's own sign of life is one row of its own. When that grows old, any other
 //! relay marks the dead one's subscribers disconnected.
+//!
+//! No statement is prepared by name: what a row or a statement keeps alive would be closed after the transaction, and
+//! behind a transaction pooler that is on another connection to the server.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -113,7 +116,14 @@ impl Book {
         let mut client = self.pool.get().await?;
         let transaction = client.transaction().await?;
         let alive = transaction
-            .query_one(ALIVE, &[&self.relay, &host(), &env!("CARGO_PKG_VERSION")])
+            .query_typed_one(
+                ALIVE,
+                &[
+                    (&self.relay, Type::UUID),
+                    (&host(), Type::TEXT),
+                    (&env!("CARGO_PKG_VERSION"), Type::TEXT),
+                ],
+            )
             .await?;
         if alive.get(0) {
             self.written.clear();
@@ -141,15 +151,15 @@ impl Book {
                 .collect();
             let transports: Vec<_> = changed.iter().map(|(_, client)| client.transport).collect();
             transaction
-                .execute(
+                .execute_typed(
                     CONNECTED,
                     &[
-                        &self.relay,
-                        &ids,
-                        &latencies,
-                        &addresses,
-                        &agents,
-                        &transports,
+                        (&self.relay, Type::UUID),
+                        (&ids, Type::TEXT_ARRAY),
+                        (&latencies, Type::FLOAT8_ARRAY),
+                        (&addresses, Type::TEXT_ARRAY),
+                        (&agents, Type::TEXT_ARRAY),
+                        (&transports, Type::TEXT_ARRAY),
                     ],
                 )
                 .await?;
@@ -161,10 +171,12 @@ impl Book {
             .map(|(id, client)| client_id(id, client))
             .collect();
         if !gone.is_empty() {
-            transaction.execute(GONE, &[&gone]).await?;
+            transaction
+                .execute_typed(GONE, &[(&gone, Type::TEXT_ARRAY)])
+                .await?;
         }
         transaction
-            .execute(DEAD_RELAYS, &[&self.dead_after])
+            .execute_typed(DEAD_RELAYS, &[(&self.dead_after, Type::TEXT)])
             .await?;
         transaction.commit().await?;
         Ok(())

@@ -7,9 +7,11 @@ use bellwether::postgres::{
     schema::{FUNCTIONS, MIGRATIONS},
 };
 use futures::future::join_all;
+use tokio::process::Command;
+use tokio::time::timeout;
 use tokio_postgres::Client;
 
-use crate::support::{PrivateServer, TestDatabase, chain, eventually};
+use crate::support::{PATIENCE, PrivateServer, TestDatabase, chain, eventually};
 
 fn all_versions() -> Vec<i32> {
     MIGRATIONS
@@ -296,4 +298,34 @@ async fn what_the_migrator_keeps_is_explained_in_the_database() {
         .expect("the catalogue");
     let bare: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(bare, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_demo_that_is_to_leave_the_schema_as_it_is_does_not_begin_without_one() {
+    let database = TestDatabase::empty().await;
+    let url = database.url();
+    let demo = Command::new(env!("CARGO_BIN_EXE_bellwether"))
+        .args([
+            "demo",
+            "--no-migrate",
+            "--listen",
+            "127.0.0.1:0",
+            "--database-url",
+            &url,
+        ])
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(PATIENCE, demo)
+        .await
+        .expect("it ends")
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("the database lacks schema bellwether"),
+        "{said}"
+    );
+    let schema = "SELECT count(*) FROM pg_namespace WHERE nspname = 'bellwether'";
+    let row = database.client().await.query_one(schema, &[]).await;
+    assert_eq!(row.expect("asked").get::<_, i64>(0), 0);
 }

@@ -1,5 +1,7 @@
 //! Writers with few rights, and what they cannot do.
 
+use bellwether::postgres;
+
 use crate::schema_probe::{Bell, Probe};
 
 const USER_TABLES: &str =
@@ -106,6 +108,59 @@ async fn a_role_without_rights_can_neither_read_nor_forge_the_log() {
         assert_eq!(refusal.sqlstate, "42501", "{forgery}: {}", refusal.message);
     }
     drop(writer);
+    probe.drop_role(&role).await;
+}
+
+#[tokio::test]
+async fn a_role_without_rights_cannot_hold_up_what_relays_and_migrators_do() {
+    let probe = Probe::new().await;
+    let role = probe.new_role("SELECT '{role}'").await;
+    let stranger = probe.session_of(&role).await;
+    // The words that other programs, and earlier versions of this one, take such locks by.
+    for job in ["lease", "trim_log", "mark_stalled", "summarize_event_index"] {
+        let take = format!("SELECT pg_advisory_lock(hashtextextended('bellwether.{job}', 0))");
+        stranger.run(&take).await;
+    }
+    stranger
+        .run("SELECT pg_advisory_lock(x'62656c6c77657468'::bigint)")
+        .await;
+    // Reading is enough for the weakest lock; who may read the log can keep a slot from being emptied, and nobody else.
+    for (table, mode) in [
+        ("timeline", "SHARE UPDATE EXCLUSIVE"),
+        ("log", "SHARE UPDATE EXCLUSIVE"),
+        ("stalled_operation", "SHARE UPDATE EXCLUSIVE"),
+        ("migration", "ACCESS SHARE"),
+        ("event", "ACCESS SHARE"),
+    ] {
+        let lock = format!("DO $$BEGIN LOCK TABLE bellwether.{table} IN {mode} MODE; END$$");
+        assert_eq!(stranger.refusal(&lock).await.sqlstate, "42501", "{table}");
+    }
+    // A lock that is waited for in vain fails a statement here.
+    probe
+        .run("SET lock_timeout = '5s'; SET statement_timeout = '10s'")
+        .await;
+    probe
+        .run("INSERT INTO sync_operations (operation_type, status) VALUES ('x', 'in_progress')")
+        .await;
+    probe.run("SELECT bellwether.extend_lease(1000)").await;
+    probe
+        .holds("SELECT last_value > 0 FROM bellwether.lease")
+        .await;
+    probe
+        .holds("SELECT bellwether.mark_stalled('1 microsecond') = 1")
+        .await;
+    let slot = "SELECT pg_sequence_last_value('bellwether.event_slot')::text";
+    let before = probe.text(slot).await;
+    probe.run("UPDATE bellwether.event SET at = at - interval '2 hours'; SELECT bellwether.trim_log('1 hour')").await;
+    assert_ne!(
+        probe.text(slot).await,
+        before,
+        "the next slot is written to"
+    );
+    probe.run("DELETE FROM bellwether.function").await;
+    let report = postgres::migrate(&probe.database.config()).await;
+    assert_ne!(report.expect("migrated").functions, [""; 0]);
+    drop(stranger);
     probe.drop_role(&role).await;
 }
 

@@ -8,17 +8,15 @@ use crate::doctor::session::{CheckError, Session};
 /// there is told by other checks.
 const LACKING: &str = "
     WITH relation (name, rights) AS (VALUES
-        ('bellwether.event', 'SELECT, INSERT, DELETE'), ('bellwether.log', 'SELECT, UPDATE'),
-        ('bellwether.event_0', 'SELECT, TRUNCATE'), ('bellwether.event_1', 'SELECT, TRUNCATE'),
-        ('bellwether.event_2', 'SELECT, TRUNCATE'), ('bellwether.event_3', 'SELECT, TRUNCATE'),
+        ('bellwether.event', 'SELECT, DELETE'), ('bellwether.log', 'SELECT, UPDATE'),
         ('bellwether.timeline', 'SELECT, INSERT'), ('bellwether.relay', 'SELECT, INSERT, UPDATE, DELETE'),
-        ('bellwether.stalled_operation', 'SELECT, INSERT, UPDATE, DELETE'),
+        ('bellwether.stalled_operation', 'SELECT'),
         ('bellwether.migration', 'SELECT'), ('bellwether.function', 'SELECT'),
         ('public.sync_operations', 'SELECT'), ('public.sync_operation_errors', 'SELECT'),
         ('public.connection_status', 'SELECT, INSERT, UPDATE, DELETE'),
         ('public.sync_status_snapshots', 'SELECT, INSERT, DELETE')
-    ), sequence (name, rights) AS (VALUES ('bellwether.lease', 'SELECT, UPDATE'), ('bellwether.event_id', 'USAGE'), ('bellwether.event_slot', 'SELECT, USAGE')),
-    routine (name) AS (VALUES ('ring'), ('extend_lease'), ('mark_stalled'), ('trim_log'), ('summarize_event_index'))
+    ), sequence (name, rights) AS (VALUES ('bellwether.lease', 'SELECT'), ('bellwether.event_slot', 'SELECT'), ('bellwether.event_id', 'SELECT')),
+    routine (name) AS (VALUES ('extend_lease'), ('mark_stalled'), ('trim_log'), ('summarize_event_index'))
     SELECT r || ' ON ' || name FROM relation, regexp_split_to_table(rights, ', ') AS r
     WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), r)
     UNION ALL
@@ -64,7 +62,7 @@ pub(in crate::doctor) async fn check(session: &Session) -> Result<Finding, Check
         if owns {
             "serve and migrate"
         } else {
-            "serve with --no-migrate; the tables belong to another role"
+            "serve, and leaves migrating to the role that owns the tables"
         }
     ));
     if !lacking.is_empty() {
@@ -75,13 +73,6 @@ pub(in crate::doctor) async fn check(session: &Session) -> Result<Finding, Check
                 "serve as the role that migrated, or: GRANT {} TO {role}",
                 lacking.join(&format!(" TO {role}; GRANT "))
             ),
-        );
-    }
-    if !owns && lacking.is_empty() {
-        finding.add(
-            Status::Warning,
-            "it does not own the tables, so it cannot migrate, nor summarise the index of the log",
-            "serve as the role that migrated, or as a member of it",
         );
     }
     if !powerless.is_empty() {

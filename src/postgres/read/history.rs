@@ -6,13 +6,18 @@
 //! long log two or three passes over the index.
 
 use std::ops::RangeInclusive;
+use std::pin::pin;
 
 use deadpool_postgres::{Pool, Transaction};
+use futures::TryStreamExt;
 use jiff::Timestamp;
-use tokio_postgres::{Row, types::Type};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 use uuid::Uuid;
 
-use super::{ReadError, session};
+use super::{PAGE_BYTES, ReadError, session};
 use crate::event::{Event, Keys, LogRow};
 
 /// How many ids the first window has.
@@ -47,7 +52,7 @@ pub(crate) struct History {
     pub(crate) operation_exists: bool,
 }
 
-/// Reads at most `limit` events of an operation and of its errors, after the event `after` in the chosen direction.
+/// Reads at most `limit` events of an operation and of its errors, fewer where they are large, after the event `after` in the chosen direction.
 ///
 /// Events are in order for each row; a transaction that commits while the pages are being read may add an event with an
 /// id that lies behind.
@@ -68,6 +73,7 @@ pub(crate) async fn history(
             .await?;
         let (oldest, newest): (Option<i64>, Option<i64>) = (bounds.try_get(2)?, bounds.try_get(3)?);
         let mut events = Vec::new();
+        let mut is_full = false;
         for window in Windows::new(
             newest_first,
             after,
@@ -75,7 +81,7 @@ pub(crate) async fn history(
             newest.unwrap_or(0),
         ) {
             let missing = limit + 1 - events.len();
-            read_window(
+            is_full = read_window(
                 transaction,
                 operation,
                 newest_first,
@@ -84,11 +90,11 @@ pub(crate) async fn history(
                 &mut events,
             )
             .await?;
-            if events.len() > limit {
+            if is_full || events.len() > limit {
                 break;
             }
         }
-        let more = events.len() > limit;
+        let more = is_full || events.len() > limit;
         events.truncate(limit);
         let is_trimmed: bool = bounds.try_get(0)?;
         Ok(History {
@@ -101,6 +107,7 @@ pub(crate) async fn history(
     .await
 }
 
+/// Adds what is in the window; whether more was left out because the page has as many bytes as it may.
 async fn read_window(
     transaction: &Transaction<'_>,
     operation: Uuid,
@@ -108,27 +115,30 @@ async fn read_window(
     window: RangeInclusive<i64>,
     limit: usize,
     events: &mut Vec<Event>,
-) -> Result<(), ReadError> {
+) -> Result<bool, ReadError> {
     let direction = if newest_first { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT id, xid::text::bigint, at, revision, topic, type, entity,
              coalesce(payload, bellwether.row_in_utc(operation))::text
          FROM bellwether.event WHERE entity = $1 AND topic IN ('operations', 'errors') AND id BETWEEN $2 AND $3 ORDER BY id {direction} LIMIT {limit}"
     );
-    let rows = transaction
-        .query_typed(
-            &sql,
-            &[
-                (&operation.to_string(), Type::TEXT),
-                (window.start(), Type::INT8),
-                (window.end(), Type::INT8),
-            ],
-        )
-        .await?;
-    for row in &rows {
-        events.push(event_of(row)?);
+    let operation = operation.to_string();
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+        (&operation, Type::TEXT),
+        (window.start(), Type::INT8),
+        (window.end(), Type::INT8),
+    ];
+    let mut rows = pin!(transaction.query_typed_raw(&sql, parameters).await?);
+    let mut bytes: usize = events.iter().map(Event::size).sum();
+    while let Some(row) = rows.try_next().await? {
+        if bytes >= PAGE_BYTES {
+            return Ok(true);
+        }
+        let event = event_of(&row)?;
+        bytes += event.size();
+        events.push(event);
     }
-    Ok(())
+    Ok(false)
 }
 
 fn event_of(row: &Row) -> Result<Event, ReadError> {

@@ -3,9 +3,11 @@
 //! When it is lost, or the server says something that passes (it is starting, stopping, full, being failed over), the
 //! same statement is tried again after a capped, jittered delay, for as long as it takes. A statement may therefore
 //! run twice: the caller sees to it that this does no harm.
+//!
+//! No statement is prepared by name, nor returns a type that the driver would have to ask about: behind a transaction
+//! pooler that stays on a connection that somebody else gets next, and the next statement does not find it.
 
 use std::{
-    collections::HashMap,
     error::Error,
     io,
     time::{Duration, Instant},
@@ -15,10 +17,10 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_postgres::{Client, Row, Statement, error::SqlState, types::ToSql};
+use tokio_postgres::{Client, Row, error::SqlState};
 use tokio_util::sync::CancellationToken;
 
-use super::{FIRST_RETRY_DELAY, LONGEST_RETRY_DELAY, STATEMENT_LIMIT, WriterError};
+use super::{FIRST_RETRY_DELAY, LONGEST_RETRY_DELAY, Parameter, STATEMENT_LIMIT, WriterError};
 use crate::{
     backoff::Backoff,
     postgres::{config::DatabaseConfig, pool::ConnectError},
@@ -43,7 +45,6 @@ pub(super) struct Link {
 
 struct Session {
     client: Client,
-    prepared: HashMap<&'static str, Statement>,
     /// Drives the socket; ends by itself when the client is dropped, after a goodbye to the server.
     driver: JoinHandle<()>,
 }
@@ -73,7 +74,7 @@ impl Link {
         &mut self,
         action: &'static str,
         sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, WriterError> {
         let mut lost_at = None;
         let mut backoff = Backoff::new(FIRST_RETRY_DELAY, LONGEST_RETRY_DELAY);
@@ -126,7 +127,7 @@ impl Link {
         &mut self,
         action: &'static str,
         sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
+        parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Miss> {
         if self
             .session
@@ -135,8 +136,8 @@ impl Link {
         {
             self.session = Some(self.open_session().await?);
         }
-        let session = self.session.as_mut().expect("a session was just opened");
-        match timeout(STATEMENT_LIMIT, session.query(sql, parameters)).await {
+        let session = self.session.as_ref().expect("a session was just opened");
+        match timeout(STATEMENT_LIMIT, session.client.query_typed(sql, parameters)).await {
             Ok(Ok(rows)) => Ok(rows),
             Ok(Err(error)) if passes(&error) => Err(Miss::Passing(reason_of(&error))),
             Ok(Err(source)) => Err(Miss::Final(refusal(action, source))),
@@ -161,29 +162,7 @@ impl Link {
             // Whoever waits for an answer meets the same error and says what it means.
             let _ = connection.await;
         });
-        Ok(Session {
-            client,
-            prepared: HashMap::new(),
-            driver,
-        })
-    }
-}
-
-impl Session {
-    async fn query(
-        &mut self,
-        sql: &'static str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let statement = match self.prepared.get(sql) {
-            Some(statement) => statement.clone(),
-            None => {
-                let statement = self.client.prepare(sql).await?;
-                self.prepared.insert(sql, statement.clone());
-                statement
-            }
-        };
-        self.client.query(&statement, parameters).await
+        Ok(Session { client, driver })
     }
 }
 

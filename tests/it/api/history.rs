@@ -175,3 +175,22 @@ async fn trim(client: &Client) {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_page_of_large_events_ends_early_and_nothing_is_left_out() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let operation = id(1);
+    let large = format!(
+        "INSERT INTO sync_operations (id, operation_type, metadata)
+             VALUES ('{operation}', 'x', jsonb_build_object('x', repeat('x', 3 << 20)));
+         DO $$BEGIN FOR n IN 1..6 LOOP UPDATE sync_operations SET message = 'm' || n; END LOOP; END$$"
+    );
+    execute(&client, &large).await;
+    let api = Api::of(&database, 2).await;
+    let path = format!("operations/{operation}/events?limit=500");
+    let first = api.get(&path).await;
+    assert_eq!(first["events"].as_array().expect("a list").len(), 3);
+    let all = api.walk(&path, "events", "type").await;
+    assert_eq!(all.len(), 7);
+}

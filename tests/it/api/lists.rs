@@ -252,3 +252,18 @@ async fn snapshots_are_filtered_by_kind_status_and_time_and_paged() {
             .collect::<Vec<_>>()
     );
 }
+
+#[tokio::test]
+async fn a_page_of_large_rows_ends_early_and_nothing_is_left_out() {
+    let database = TestDatabase::new().await;
+    let large = "INSERT INTO sync_operations (operation_type, created_at, metadata)
+        SELECT 'n' || n, timestamptz '2026-01-01' + n * interval '1 day', jsonb_build_object('x', repeat('x', 3 << 20))
+        FROM generate_series(1, 7) AS n";
+    execute(&database.client().await, large).await;
+    let api = Api::of(&database, 2).await;
+    let path = "operations?sort=created_at&limit=500";
+    let first = api.column(path, "operations", "operation_type").await;
+    assert_eq!(first, ["n1", "n2", "n3"], "the third goes beyond the bound");
+    let all = api.walk(path, "operations", "operation_type").await;
+    assert_eq!(all, ["n1", "n2", "n3", "n4", "n5", "n6", "n7"]);
+}

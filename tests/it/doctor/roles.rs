@@ -56,7 +56,7 @@ async fn a_role_without_rights_is_told_which_it_lacks_to_serve() {
     let lacking = report.check("rights")["figures"]["lacking"].to_string();
     for right in [
         "DELETE ON bellwether.event",
-        "UPDATE ON SEQUENCE bellwether.lease",
+        "SELECT ON SEQUENCE bellwether.lease",
         "SELECT ON public.sync_operations",
     ] {
         assert!(lacking.contains(right), "{lacking}");

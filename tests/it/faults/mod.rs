@@ -18,5 +18,6 @@ mod failover;
 mod network;
 mod pooler;
 mod relays;
+mod rights;
 mod server;
 mod space;

@@ -1,6 +1,8 @@
 //! `bellwether serve` as a process of its own, to be killed and started again.
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -26,18 +28,39 @@ impl RelayProcess {
 
     /// Starts a relay without waiting for anything.
     pub(crate) fn launch(url: &str, arguments: &[&str]) -> Self {
+        Self::launch_into(Stdio::inherit(), url, arguments)
+    }
+
+    fn launch_into(log: Stdio, url: &str, arguments: &[&str]) -> Self {
         // Free a moment ago; another process would have to draw the same number out of thousands.
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("bound");
         drop(free);
         let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
-        let child = spawn(address, url, &arguments);
+        let child = spawn_into(log, address, url, &arguments);
         Self {
             address,
             url: url.to_owned(),
             arguments,
             child,
         }
+    }
+
+    /// Starts a relay that writes its log into this file.
+    pub(crate) fn launch_with_log(url: &str, arguments: &[&str], log: &Path) -> Self {
+        let log = File::create(log).expect("a log");
+        Self::launch_into(log.into(), url, arguments)
+    }
+
+    /// Ends it as an operator does, and waits until it has ended.
+    pub(crate) async fn stop(&mut self) {
+        let process = i32::try_from(self.child.id()).expect("a process id");
+        let process = nix::unistd::Pid::from_raw(process);
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).expect("told");
+        eventually("the relay has stopped", async || {
+            self.child.try_wait().expect("asked").is_some()
+        })
+        .await;
     }
 
     /// Ends it as a power cut would.
@@ -48,7 +71,7 @@ impl RelayProcess {
 
     /// Starts it again at the same address.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.address, &self.url, &self.arguments);
+        self.child = spawn_into(Stdio::inherit(), self.address, &self.url, &self.arguments);
     }
 
     /// Starts it again at the same address, on another database.
@@ -110,12 +133,13 @@ fn command(url: &str) -> Command {
     command
 }
 
-fn spawn(address: SocketAddr, url: &str, arguments: &[String]) -> Child {
+fn spawn_into(log: Stdio, address: SocketAddr, url: &str, arguments: &[String]) -> Child {
     command(url)
         .args(["--listen", &address.to_string()])
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        .stderr(log)
         .spawn()
         .expect("a relay process")
 }
