@@ -32,9 +32,9 @@ BEGIN
                          ELSE 'operation.' || NEW.status END,
                     NEW.id, NEW.revision,
                     CASE WHEN NEW.status <> OLD.status THEN OLD.status END,
-                    CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN OLD.owner END,
+                    CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN coalesce(OLD.owner, '') END,
                     CASE WHEN NEW.operation_type <> OLD.operation_type THEN OLD.operation_type END,
-                    CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN OLD.source END,
+                    CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN coalesce(OLD.source, '') END,
                     bellwether.row_in_utc(NEW));
         END IF;
     ELSIF TG_OP = 'INSERT' THEN
