@@ -140,9 +140,9 @@ BEGIN
                          WHEN NEW.status = 'pending' THEN 'operation.requeued'
                          ELSE 'operation.' || NEW.status END;
             old_status := CASE WHEN NEW.status <> OLD.status THEN OLD.status END;
-            old_owner := CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN OLD.owner END;
+            old_owner := CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN coalesce(OLD.owner, '') END;
             old_operation_type := CASE WHEN NEW.operation_type <> OLD.operation_type THEN OLD.operation_type END;
-            old_source := CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN OLD.source END;
+            old_source := CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN coalesce(OLD.source, '') END;
         END IF;
     END IF;
 
@@ -1810,7 +1810,7 @@ COMMENT ON COLUMN bellwether.event.old_status IS 'The status before the change, 
 
 -- Name: COLUMN event.old_owner; Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON COLUMN bellwether.event.old_owner IS 'The owner before the change, where the change moved it; null means unchanged or none before.';
+COMMENT ON COLUMN bellwether.event.old_owner IS 'The owner before the change, where the change moved it; null means unchanged, empty none before.';
 
 -- Name: COLUMN event.old_operation_type; Type: COMMENT; Schema: bellwether; Owner: -
 
@@ -1818,7 +1818,7 @@ COMMENT ON COLUMN bellwether.event.old_operation_type IS 'The operation type bef
 
 -- Name: COLUMN event.old_source; Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON COLUMN bellwether.event.old_source IS 'The source before the change, where the change moved it; null means unchanged or none before.';
+COMMENT ON COLUMN bellwether.event.old_source IS 'The source before the change, where the change moved it; null means unchanged, empty none before.';
 
 -- Name: COLUMN event.operation; Type: COMMENT; Schema: bellwether; Owner: -
 

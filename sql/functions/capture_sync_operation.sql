@@ -36,9 +36,9 @@ BEGIN
                          WHEN NEW.status = 'pending' THEN 'operation.requeued'
                          ELSE 'operation.' || NEW.status END;
             old_status := CASE WHEN NEW.status <> OLD.status THEN OLD.status END;
-            old_owner := CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN OLD.owner END;
+            old_owner := CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN coalesce(OLD.owner, '') END;
             old_operation_type := CASE WHEN NEW.operation_type <> OLD.operation_type THEN OLD.operation_type END;
-            old_source := CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN OLD.source END;
+            old_source := CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN coalesce(OLD.source, '') END;
         END IF;
     END IF;
 

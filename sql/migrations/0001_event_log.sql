@@ -114,11 +114,11 @@ COMMENT ON COLUMN bellwether.event.entity IS
 COMMENT ON COLUMN bellwether.event.old_status IS
     'The status before the change, where the change moved it; null means unchanged. With the other old_ columns it lets a filtered subscriber learn that a row has left its filter.';
 COMMENT ON COLUMN bellwether.event.old_owner IS
-    'The owner before the change, where the change moved it; null means unchanged or none before.';
+    'The owner before the change, where the change moved it; null means unchanged, empty none before.';
 COMMENT ON COLUMN bellwether.event.old_operation_type IS
     'The operation type before the change, where the change moved it; null means unchanged.';
 COMMENT ON COLUMN bellwether.event.old_source IS
-    'The source before the change, where the change moved it; null means unchanged or none before.';
+    'The source before the change, where the change moved it; null means unchanged, empty none before.';
 COMMENT ON COLUMN bellwether.event.operation IS
     'The row of sync_operations after the change; (operation).progress is one column of it, bellwether.row_in_utc(operation) what subscribers get. Null where the row is in payload.';
 COMMENT ON COLUMN bellwether.event.payload IS

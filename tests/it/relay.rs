@@ -234,6 +234,42 @@ async fn a_filtered_list_is_told_when_a_row_leaves_it() {
 }
 
 #[tokio::test]
+async fn a_row_that_had_no_owner_does_not_leave_the_one_who_gets_it_as_it_ends() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let relay = Relay::start(&database.url(), &[]).await;
+    let mut of_alice = relay
+        .subscribe("topics=operations&status=in_progress&owner=alice")
+        .await;
+    let mut of_carol = relay
+        .subscribe("topics=operations&owner=carol&source=here")
+        .await;
+    of_alice.live().await;
+    of_carol.live().await;
+    client
+        .batch_execute(
+            "INSERT INTO sync_operations (operation_type, status) VALUES ('a', 'in_progress');
+             UPDATE sync_operations SET owner = 'alice', status = 'completed';
+             UPDATE sync_operations SET owner = 'carol';
+             UPDATE sync_operations SET owner = 'dave', source = 'here';
+             UPDATE sync_operations SET owner = NULL, source = NULL;
+             INSERT INTO sync_operations (operation_type, owner, source, status)
+                 VALUES ('end', 'alice', 'there', 'in_progress'), ('end', 'carol', 'here', 'in_progress')",
+        )
+        .await
+        .expect("written");
+    for subscriber in [&mut of_alice, &mut of_carol] {
+        let events = subscriber.events_until(is("operation.created")).await;
+        assert_eq!(
+            events.len(),
+            1,
+            "neither ever had the other one: {events:?}"
+        );
+    }
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn commits_that_land_out_of_order_are_all_delivered_and_a_long_transaction_delays_nobody() {
     let database = TestDatabase::new().await;
     let relay = Relay::start(&database.url(), &[]).await;
