@@ -13,8 +13,10 @@ use super::session::{Output, Session};
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// A socket that takes not even one frame in this long is given up.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
-/// A client that has been told that the connection is closed may take this long to read so far.
+/// A client that has been told that the connection is closed may take this long to read so far,
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+/// and this long where the relay stops, which must not wait for those who do not read.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the client is pinged.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// A client of which nothing was heard for this long is given up: three unanswered pings.
@@ -47,13 +49,13 @@ pub(super) async fn serve(socket: WebSocket, mut session: Session) {
                 }
             }
         };
-        let is_last = output.close.is_some();
+        let close = output.close;
         if link.send(output).await.is_none() {
             return;
         }
-        if is_last {
+        if let Some(reason) = close {
             drop(session);
-            return link.part().await;
+            return link.part(reason).await;
         }
     }
 }
@@ -76,7 +78,7 @@ pub(super) async fn refuse(socket: WebSocket, reason: CloseReason, message: &str
         close: Some(reason),
     });
     if sent.await.is_some() {
-        link.part().await;
+        link.part(reason).await;
     }
 }
 
@@ -137,9 +139,13 @@ impl Link {
 
     /// Waits until the client has closed too. A connection that is let go of with something of the client's unread takes
     /// back what the system has not sent yet, and with it the word that it is closed, and why.
-    async fn part(mut self) {
+    async fn part(mut self, reason: CloseReason) {
+        let patience = match reason {
+            CloseReason::Stopping => STOP_PATIENCE,
+            _ => CLOSE_PATIENCE,
+        };
         let reading = async { while let Some(Ok(_)) = self.socket.next().await {} };
         // Whoever does not answer has been told all the same.
-        let _ = timeout(CLOSE_PATIENCE, reading).await;
+        let _ = timeout(patience, reading).await;
     }
 }
