@@ -6,6 +6,7 @@
 mod database;
 mod demo;
 mod descriptors;
+mod losses;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -158,6 +159,9 @@ pub async fn serve(
             &jobs.stop,
         );
         let reading = &stages.reading;
+        reading
+            .tasks
+            .spawn(losses::report(hub.clone(), reading.stop.clone()));
         let direct = args.listen_url.clone().unwrap_or(config);
         let source = source::run(direct, args.source(), hub, reading.stop.clone());
         let source = reading.tasks.spawn(source);

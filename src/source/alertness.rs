@@ -8,7 +8,8 @@
 //!
 //! ## Phases
 //! - **Calm**: waits for the bell and the safety tick. Nobody has promised anything, and every writer rings.
-//! - **Busy**: many transactions come. Extends the lease (250 ms, renewed at half-life) and looks every 2 ms.
+//! - **Busy**: many transactions come, or writers queue for the lock that ringing takes: where a commit takes 5 ms, no more
+//!   than 200 that ring come in a second, however many writers there are. Extends the lease (250 ms, renewed at half-life) and looks every 2 ms.
 //! - **Awake**: has stopped extending, or another relay's lease runs. Looks often while any lease runs. Every session
 //!   begins here, because it cannot know who has been silent.
 //! - **Fenced**: no lease runs. A writer that was silent had its transaction id before it looked at the lease, so below a
@@ -44,6 +45,14 @@ const BUSY_ABOVE: f64 = 500.0;
 const BUSY_UNTIL: f64 = 200.0;
 /// Over which time the rate is smoothed.
 const SMOOTHING: Duration = Duration::from_millis(200);
+/// Writers that queue for the bell's lock are looked for only where more transactions a second come than this,
+const WORTH_ASKING: f64 = 20.0;
+/// at least so many are open at once,
+const OPEN_AT_ONCE: usize = 2;
+/// and at most so often.
+const ASKED_EVERY: Duration = Duration::from_millis(50);
+/// How long a queue that was seen counts as load: while the lease runs nobody queues.
+const QUEUE_COUNTS: Duration = Duration::from_secs(1);
 /// Between two looks while a lease runs.
 const OFTEN: Duration = Duration::from_millis(2);
 /// Between two looks while an old transaction keeps the fence up: first, and at most.
@@ -57,6 +66,8 @@ pub(super) struct Shown {
     pub(super) at: Instant,
     /// How many transactions it found.
     pub(super) transactions: usize,
+    /// How many were open.
+    pub(super) open: usize,
     /// The lease, read after the snapshot was taken.
     pub(super) lease: Lease,
     /// Every transaction below this has ended, and what it wrote has been read.
@@ -144,6 +155,9 @@ pub(super) struct Alertness {
     /// Transactions a second, smoothed.
     rate: f64,
     last: Instant,
+    /// When writers were last looked for who queue for the bell's lock, and last seen.
+    asked: Option<Instant>,
+    queued: Option<Instant>,
 }
 
 impl Alertness {
@@ -156,6 +170,8 @@ impl Alertness {
             pause: SLOWLY,
             rate: 0.0,
             last: now,
+            asked: None,
+            queued: None,
         }
     }
 
@@ -167,7 +183,7 @@ impl Alertness {
             _ => BUSY_ABOVE,
         };
         self.phase = self.phase.after(Seen {
-            busy: self.rate > bound,
+            busy: self.rate > bound || is_within(self.queued, shown.at, QUEUE_COUNTS),
             lease_runs: shown.lease.runs,
             lease_moved: self.lease.replace(shown.lease.until) != Some(shown.lease.until),
             xmin: shown.xmin,
@@ -183,6 +199,25 @@ impl Alertness {
                 Next::Look(pause)
             }
         }
+    }
+
+    /// Whether to look for writers who queue for the bell's lock; then tell it ([`Alertness::queue`]) if there are any.
+    pub(super) fn suspects_a_queue(&mut self, shown: &Shown) -> bool {
+        let suspects = !shown.lease.runs
+            && shown.open >= OPEN_AT_ONCE
+            && self.rate > WORTH_ASKING
+            && !is_within(self.asked, shown.at, ASKED_EVERY);
+        if suspects {
+            self.asked = Some(shown.at);
+        }
+        suspects
+    }
+
+    /// Writers queue.
+    pub(super) fn queue(&mut self, shown: &Shown) -> Next {
+        self.queued = Some(shown.at);
+        self.phase = Phase::Busy;
+        self.promise(shown.at)
     }
 
     /// The fence that was asked for.
@@ -210,6 +245,10 @@ impl Alertness {
             self.rate * (-passed).exp() + shown.transactions as f64 / SMOOTHING.as_secs_f64();
         self.last = shown.at;
     }
+}
+
+fn is_within(then: Option<Instant>, now: Instant, span: Duration) -> bool {
+    then.is_some_and(|then| now.saturating_duration_since(then) < span)
 }
 
 #[cfg(test)]
@@ -255,6 +294,7 @@ mod tests {
             self.alertness.next(&Shown {
                 at: self.now,
                 transactions,
+                open: 0,
                 lease: Lease { until, runs },
                 xmin,
             })
@@ -339,6 +379,43 @@ mod tests {
         }
         assert_eq!(next, Next::Look(OFTEN), "the lease still runs");
         assert_eq!(relay.look(5, 0, false, 10), Next::Fence);
+    }
+
+    #[test]
+    fn writers_who_queue_for_the_bell_are_load_however_few_they_are() {
+        let mut relay = Relay::calm();
+        let mut seen = |relay: &mut Relay, open, runs| {
+            relay.now += Duration::from_millis(10);
+            let shown = Shown {
+                at: relay.now,
+                transactions: 1,
+                open,
+                lease: Lease { until: 7, runs },
+                xmin: 10,
+            };
+            let next = relay.alertness.next(&shown);
+            (next, relay.alertness.suspects_a_queue(&shown), shown)
+        };
+        let mut asked = 0;
+        for _ in 0..100 {
+            asked += usize::from(seen(&mut relay, 1, false).1);
+        }
+        assert_eq!(asked, 0, "one alone queues for nothing");
+        for _ in 0..100 {
+            asked += usize::from(seen(&mut relay, 2, false).1);
+        }
+        assert_eq!(asked, 20, "every 50 ms");
+        let (_, _, shown) = seen(&mut relay, 2, false);
+        assert_eq!(relay.alertness.queue(&shown), Next::Extend);
+        assert_eq!(
+            seen(&mut relay, 2, true).0,
+            Next::Look(OFTEN),
+            "a hundred a second would not be enough"
+        );
+        for _ in 0..98 {
+            assert!(!seen(&mut relay, 2, true).1, "nobody rings under a lease");
+        }
+        assert_eq!(seen(&mut relay, 0, false).0, Next::Fence, "a second later");
     }
 
     #[test]

@@ -226,7 +226,11 @@ async fn session(
             tracing::info!("in touch with the database again");
             backoff.reset();
         }
-        let pause = match alertness.next(&shown) {
+        let mut next = alertness.next(&shown);
+        if alertness.suspects_a_queue(&shown) && session.writers_queue().await? {
+            next = alertness.queue(&shown);
+        }
+        let pause = match next {
             Next::Listen => None,
             Next::Look(pause) => Some(pause),
             Next::Extend => {
@@ -295,6 +299,7 @@ impl Session<'_> {
         let mut shown = Shown {
             at: look.began,
             transactions: 0,
+            open: look.header.snapshot.in_progress().len(),
             lease: look.header.lease,
             xmin: look.header.snapshot.oldest_unseen(),
         };
@@ -396,6 +401,15 @@ impl Session<'_> {
             Ok(self.aside.query_typed_opt(AT_WORK, &parameters).await?)
         };
         Ok(patiently(self.options, asking).await?.is_some())
+    }
+
+    /// Whether writers wait for the lock of the whole cluster that each commit with a bell takes.
+    async fn writers_queue(&self) -> Result<bool, SourceError> {
+        const QUEUE: &str =
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'object' AND database = 0
+            AND classid = 'pg_database'::regclass AND objid = 0 AND NOT granted)";
+        let asking = async { Ok(self.aside.query_typed_one(QUEUE, &[]).await?) };
+        Ok(patiently(self.options, asking).await?.get(0))
     }
 
     /// A transaction id taken now: whoever has been silent under a lease has a lower one.

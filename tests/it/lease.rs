@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use bellwether::postgres::migrate;
 use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
 
 use crate::schema_probe::Bell;
 use crate::support::relay::{Relay, Subscriber, text};
-use crate::support::{PrivateServer, TestDatabase, eventually};
+use crate::support::{PrivateServer, TestDatabase, eventually, server_options};
 
 async fn lease(client: &Client) -> i64 {
     let row = client
@@ -80,6 +82,41 @@ async fn under_load_a_relay_extends_the_lease_and_every_event_arrives_also_at_a_
             came.extend(events.map(|event| text(&event["data"]["operation_type"])));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_who_queue_for_the_bell_get_a_lease_though_slow_commits_let_only_few_through() {
+    const WRITERS: usize = 6;
+    // At most 50 commits that ring come in a second.
+    let slow = server_options()
+        .setting("fsync", "on")
+        .setting("commit_delay", "20000")
+        .setting("commit_siblings", "0");
+    let server = PrivateServer::start_with(slow).await;
+    migrate(&server.config()).await.expect("a schema");
+    let relay = Relay::start(&server.url(), &[]).await;
+    let mut subscriber = relay.subscribe("topics=operations").await;
+    subscriber.frame("snapshot").await;
+    let client = server.client().await;
+    let before = lease(&client).await;
+    let stop = CancellationToken::new();
+    let writers = (0..WRITERS).map(|writer| {
+        let (server, stop) = (&server, &stop);
+        async move {
+            let client = server.client().await;
+            while !stop.is_cancelled() {
+                insert(&client, &format!("writer {writer}")).await;
+            }
+        }
+    });
+    let extended = async {
+        eventually("the lease is extended", async || {
+            lease(&client).await > before
+        })
+        .await;
+        stop.cancel();
+    };
+    futures::future::join(futures::future::join_all(writers), extended).await;
 }
 
 #[tokio::test]

@@ -20,4 +20,5 @@ mod pooler;
 mod relays;
 mod rights;
 mod server;
+mod slow;
 mod space;
