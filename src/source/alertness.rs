@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn writers_who_queue_for_the_bell_are_load_however_few_they_are() {
         let mut relay = Relay::calm();
-        let mut seen = |relay: &mut Relay, open, runs| {
+        let seen = |relay: &mut Relay, open, runs| {
             relay.now += Duration::from_millis(10);
             let shown = Shown {
                 at: relay.now,
