@@ -245,6 +245,8 @@ test.each([360, 1440])("at %i px nothing moves while numbers change", async (wid
       stage.sql(`UPDATE sync_operations SET processed_items = ${items}, inserted_items = ${items}, kept_items = 1`);
     }
     await page.goto(stage.url + path);
+    // What the API answers may be there before the page is live, and the word for that is another one.
+    await headline(page).getByText("Live").waitFor();
     await page.getByText("6 of 100").first().waitFor();
     if (path !== "/") await page.getByRole("button", { name: /earlier reports/ }).waitFor();
     await page.evaluate(() => {
