@@ -53,7 +53,7 @@ COMMENT ON TYPE bellwether.operation IS 'A row of sync_operations as an event ke
 
 CREATE FUNCTION bellwether.capture_connection_status() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
     SET extra_float_digits TO '1'
     AS $$
@@ -93,7 +93,7 @@ COMMENT ON FUNCTION bellwether.capture_connection_status() IS 'Trigger: records 
 
 CREATE FUNCTION bellwether.capture_moved_row() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
     SET extra_float_digits TO '1'
     AS $$
@@ -112,7 +112,7 @@ COMMENT ON FUNCTION bellwether.capture_moved_row() IS 'Trigger for replicated ro
 
 CREATE FUNCTION bellwether.capture_sync_operation() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
     kind               text := 'operation.progress';
@@ -176,7 +176,7 @@ COMMENT ON FUNCTION bellwether.capture_sync_operation() IS 'Trigger: records a c
 
 CREATE FUNCTION bellwether.capture_sync_operation_error() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
     SET extra_float_digits TO '1'
     AS $$
@@ -208,7 +208,7 @@ COMMENT ON FUNCTION bellwether.capture_sync_operation_error() IS 'Trigger: recor
 
 CREATE FUNCTION bellwether.capture_sync_status_snapshot() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
     SET extra_float_digits TO '1'
     AS $$
@@ -242,7 +242,7 @@ COMMENT ON FUNCTION bellwether.capture_sync_status_snapshot() IS 'Trigger: recor
 
 CREATE FUNCTION bellwether.capture_truncate() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
     INSERT INTO bellwether.event (topic, type, entity, revision, payload)
@@ -554,7 +554,7 @@ COMMENT ON COLUMN public.sync_operation_errors.revision IS 'Grows with every cha
 
 CREATE FUNCTION bellwether.describe_error(error public.sync_operation_errors) RETURNS json
     LANGUAGE sql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     SELECT (pg_catalog.to_jsonb(error) OPERATOR(pg_catalog.||) coalesce((
         SELECT pg_catalog.jsonb_build_object('owner', o.owner, 'operation_type', o.operation_type, 'source', o.source)
@@ -569,7 +569,7 @@ COMMENT ON FUNCTION bellwether.describe_error(error public.sync_operation_errors
 
 CREATE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '100ms'
     AS $$
 DECLARE
@@ -671,7 +671,7 @@ COMMENT ON FUNCTION bellwether.keep_revision() IS 'Trigger: bumps the revision o
 
 CREATE FUNCTION bellwether.mark_stalled(stalled_after interval) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
     SET extra_float_digits TO '1'
     AS $$
@@ -800,7 +800,11 @@ BEGIN
         value := progress;
     ELSIF processed_items < 0 THEN
         rule := 'is_not_negative';
-    ELSIF processed_items > total_items AND total_items >= 0 THEN -- less is refused for itself
+    ELSIF total_items < 0 THEN
+        refused := 'total_items';
+        rule := 'is_not_negative';
+        value := total_items;
+    ELSIF processed_items > total_items THEN
         value := value || ' of ' || total_items::text;
     ELSE
         RETURN;
@@ -813,7 +817,7 @@ $$;
 
 -- Name: FUNCTION refuse_implausible_progress(progress numeric, processed_items bigint, total_items bigint); Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON FUNCTION bellwether.refuse_implausible_progress(progress numeric, processed_items bigint, total_items bigint) IS 'Refuses a progress outside 0 to 100, and processed_items that are negative or above total_items.';
+COMMENT ON FUNCTION bellwether.refuse_implausible_progress(progress numeric, processed_items bigint, total_items bigint) IS 'Refuses a progress outside 0 to 100, negative processed_items and total_items, and more processed_items than total_items.';
 
 -- Name: refuse_negative_items(); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -874,7 +878,7 @@ COMMENT ON FUNCTION bellwether.refuse_unknown_status() IS 'Trigger: refuses a st
 
 CREATE FUNCTION bellwether.ring() RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
     IF (CASE pg_catalog.current_setting('bellwether.doorbell', true)
@@ -896,7 +900,7 @@ COMMENT ON FUNCTION bellwether.ring() IS 'Rings the doorbell (NOTIFY bellwether)
 
 CREATE FUNCTION bellwether.row_in_utc(row_of_a_table record) RETURNS json
     LANGUAGE plpgsql STABLE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET "TimeZone" TO 'UTC'
     SET extra_float_digits TO '1'
     SET "IntervalStyle" TO 'postgres'
@@ -935,7 +939,7 @@ COMMENT ON FUNCTION bellwether.smoothed_rate(rate double precision, items double
 
 CREATE FUNCTION bellwether.summarize_event_index() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '200ms'
     AS $$
 BEGIN
@@ -954,7 +958,7 @@ COMMENT ON FUNCTION bellwether.summarize_event_index() IS 'Summarises the page r
 
 CREATE FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     SELECT NOT EXISTS (
         SELECT column_of_table.attname, column_of_table.atttypid, column_of_table.atttypmod
@@ -964,6 +968,9 @@ CREATE FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) 
         SELECT attribute.attname, attribute.atttypid, attribute.atttypmod
         FROM pg_catalog.pg_attribute attribute JOIN pg_catalog.pg_type kept ON kept.typrelid = attribute.attrelid
         WHERE kept.oid = 'bellwether.operation'::pg_catalog.regtype AND NOT attribute.attisdropped)
+       AND pg_catalog.has_column_privilege(sync_operations,
+               (SELECT pg_catalog.max(known.attnum) + 1 FROM pg_catalog.pg_attribute known WHERE known.attrelid = sync_operations)::smallint,
+               'SELECT') IS NULL
 $$;
 
 -- Name: FUNCTION sync_operations_is_as_made(sync_operations regclass); Type: COMMENT; Schema: bellwether; Owner: -
@@ -974,7 +981,7 @@ COMMENT ON FUNCTION bellwether.sync_operations_is_as_made(sync_operations regcla
 
 CREATE FUNCTION bellwether.trim_log(older_than interval, larger_than bigint DEFAULT NULL::bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '20ms'
     AS $$
 DECLARE
@@ -1408,7 +1415,7 @@ COMMENT ON COLUMN public.sync_status_snapshots.revision IS 'Grows with every cha
 
 CREATE FUNCTION public.create_sync_status_snapshot(window_length interval DEFAULT '00:15:00'::interval, period_start timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS SETOF public.sync_status_snapshots
     LANGUAGE plpgsql
-    SET search_path TO ''
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
 DECLARE

@@ -1,6 +1,6 @@
 -- Records a change of connection_status in the event log and rings the doorbell; see capture_sync_operation.
 CREATE OR REPLACE FUNCTION bellwether.capture_connection_status() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_source, payload)

@@ -1,7 +1,7 @@
 -- A primary key cannot be updated, but a publisher without these triggers may do so, and refusing its row would stop the
 -- replication for good. So the row under its old key is recorded as deleted, before the new one is recorded.
 CREATE OR REPLACE FUNCTION bellwether.capture_moved_row() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
 BEGIN
     INSERT INTO bellwether.event (topic, type, entity, revision, payload)
     VALUES (TG_ARGV[0], TG_ARGV[1], pg_catalog.to_jsonb(OLD) ->> TG_ARGV[2], OLD.revision + 1, pg_catalog.row_to_json(OLD));

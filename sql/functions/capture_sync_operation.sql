@@ -1,15 +1,16 @@
 -- Records a change of sync_operations in the event log and rings the doorbell, in the writer's own transaction: if the
 -- log cannot be written the write fails, since anything else would hide a loss. So nothing else here may fail.
 --
--- It may write where the caller may not, hence SECURITY DEFINER with an empty search_path. What is recorded does not
--- depend on the writer's settings. It fires for replicated rows too (ENABLE ALWAYS), and records an update only where the
+-- It may write where the caller may not, hence SECURITY DEFINER, with a search_path in which pg_temp comes last: where it is not
+-- named it comes first, even in an empty one, and a type of the writer's own there would run his code with the owner's
+-- rights. What is recorded does not depend on the writer's settings. It fires for replicated rows too (ENABLE ALWAYS), and records an update only where the
 -- revision moved: a mere sign of life is no event.
 --
 -- The hot path of every report, and PL/pgSQL prepares each expression afresh in each transaction: see
 -- derive_sync_operation. The test of the revision is in here because a WHEN clause is parsed afresh by each statement.
 -- sync_operations_is_as_made() is a constant by the time that the statement runs.
 CREATE OR REPLACE FUNCTION bellwether.capture_sync_operation() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kind               text := 'operation.progress';
     old_status         text;

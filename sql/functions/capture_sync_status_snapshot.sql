@@ -1,7 +1,7 @@
 -- Records a change of sync_status_snapshots in the event log; see capture_sync_operation. health.changed rather than
 -- health.snapshot where the status differs from the snapshot before.
 CREATE OR REPLACE FUNCTION bellwether.capture_sync_status_snapshot() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
         INSERT INTO bellwether.event (topic, type, entity, revision, payload)

@@ -1,6 +1,6 @@
 -- Records that a whole table was emptied: one event whose entity is the table's name, for every subscriber of the topic.
 CREATE OR REPLACE FUNCTION bellwether.capture_truncate() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO bellwether.event (topic, type, entity, revision, payload)
     VALUES (TG_ARGV[0], 'table.truncated', TG_TABLE_NAME, 0, pg_catalog.json_build_object('table', TG_TABLE_NAME));

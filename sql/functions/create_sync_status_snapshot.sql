@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION public.create_sync_status_snapshot(
     window_length interval    DEFAULT '15 minutes',
     period_start  timestamptz DEFAULT NULL
 ) RETURNS SETOF public.sync_status_snapshots
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     present      constant timestamptz := pg_catalog.clock_timestamp();

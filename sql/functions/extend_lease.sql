@@ -8,7 +8,7 @@
 -- turned calm meanwhile and would not hear the writers that are silent from now on. So they are rung for. Not into a
 -- queue that is more than half full: a full one would refuse it, and there writers do not ring either.
 CREATE OR REPLACE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET lock_timeout = '100ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
 DECLARE
     held bigint;
 BEGIN

@@ -2,7 +2,7 @@
 -- by every relay; the lock makes one of them do it (one on a table and not an advisory one, which any role could take and
 -- keep), and the flag lives outside the application's row. The rights are the owner's, so a relay needs none to write events.
 CREATE OR REPLACE FUNCTION bellwether.mark_stalled(stalled_after interval) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
 DECLARE
     present constant pg_catalog.timestamptz := pg_catalog.clock_timestamp();
     changed bigint;

@@ -15,7 +15,11 @@ BEGIN
         value := progress;
     ELSIF processed_items < 0 THEN
         rule := 'is_not_negative';
-    ELSIF processed_items > total_items AND total_items >= 0 THEN -- less is refused for itself
+    ELSIF total_items < 0 THEN
+        refused := 'total_items';
+        rule := 'is_not_negative';
+        value := total_items;
+    ELSIF processed_items > total_items THEN
         value := value || ' of ' || total_items::text;
     ELSE
         RETURN;
@@ -26,4 +30,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION bellwether.refuse_implausible_progress(numeric, bigint, bigint) IS
-    'Refuses a progress outside 0 to 100, and processed_items that are negative or above total_items.';
+    'Refuses a progress outside 0 to 100, negative processed_items and total_items, and more processed_items than total_items.';

@@ -7,7 +7,7 @@
 -- The caller has written its events, and so has its transaction id, before the lease is read here: a relay that turns
 -- calm relies on it.
 CREATE OR REPLACE FUNCTION bellwether.ring() RETURNS void
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF (CASE pg_catalog.current_setting('bellwether.doorbell', true)
            WHEN 'never' THEN false

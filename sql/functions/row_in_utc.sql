@@ -2,7 +2,7 @@
 -- all their digits. Functions that capture call it only where they must, because its settings cost a writer two
 -- microseconds.
 CREATE OR REPLACE FUNCTION bellwether.row_in_utc(row_of_a_table record) RETURNS json
-LANGUAGE plpgsql STABLE SET search_path = '' SET TimeZone = 'UTC' SET extra_float_digits = 1 SET IntervalStyle = 'postgres' SET bytea_output = 'hex' AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET extra_float_digits = 1 SET IntervalStyle = 'postgres' SET bytea_output = 'hex' AS $$
 BEGIN
     RETURN pg_catalog.row_to_json(row_of_a_table);
 END

@@ -5,7 +5,7 @@
 --
 -- Only the owner of an index may summarise it, hence SECURITY DEFINER: a relay need not own the log.
 CREATE OR REPLACE FUNCTION bellwether.summarize_event_index() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET lock_timeout = '200ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 BEGIN
     RETURN (SELECT pg_catalog.sum(pg_catalog.brin_summarize_new_values(i.inhrelid)) FROM pg_catalog.pg_inherits i
             WHERE i.inhparent = 'bellwether.event_is_found_by_entity'::pg_catalog.regclass);

@@ -12,7 +12,7 @@
 -- The rights are the owner's, so a relay needs none to empty a table. The lock that makes one do it is one on a table and
 -- not an advisory one, which any role could take and keep.
 CREATE OR REPLACE FUNCTION bellwether.trim_log(older_than interval, larger_than bigint DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET lock_timeout = '20ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '20ms' AS $$
 DECLARE
     present   constant pg_catalog.timestamptz := pg_catalog.clock_timestamp();
     filling   constant bigint := pg_catalog.pg_sequence_last_value('bellwether.event_slot');

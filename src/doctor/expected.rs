@@ -185,7 +185,8 @@ pub(super) fn bare(body: &str) -> String {
 /// A setting in one spelling, whether it comes from the dump or from `pg_proc.proconfig`.
 pub(super) fn setting(name: &str, value: &str) -> (String, String) {
     let bare = |text: &str| text.trim_matches(['"', '\'']).to_owned();
-    (bare(name).to_lowercase(), bare(value))
+    let values: Vec<String> = value.split(", ").map(bare).collect();
+    (bare(name).to_lowercase(), values.join(", "))
 }
 
 fn first_word(text: &str) -> String {
@@ -222,7 +223,7 @@ mod tests {
         let expected = Expected::read();
         let ring = &expected.functions["bellwether.ring"];
         assert!(ring.body.starts_with("\nBEGIN\n") && ring.body.ends_with("END\n"));
-        assert_eq!(ring.settings["search_path"], "");
+        assert_eq!(ring.settings["search_path"], "pg_catalog, pg_temp");
         assert!(!ring.is_security_definer);
         let capture = &expected.functions["bellwether.capture_sync_operation"];
         assert!(capture.is_security_definer);

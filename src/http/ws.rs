@@ -32,7 +32,9 @@ pub(super) async fn serve(socket: WebSocket, mut session: Session) {
     let mut ping = interval(PING_INTERVAL);
     loop {
         // Inputs: what the client says, what the session has to send, and the clock.
+        // In this order: a client that has answered while a long output was sent is not given up as silent.
         let output = tokio::select! {
+            biased;
             message = link.socket.next() => match message {
                 Some(Ok(message)) if !message.is_close() => link.heard(&message, &mut session),
                 _ => return,

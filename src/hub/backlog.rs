@@ -214,7 +214,12 @@ impl Pending {
             return Handed::Whole(vec![newest]);
         }
         self.latest.merge(&newest);
-        Handed::Conflated(self.latest.after(position), newest)
+        let told = self.latest.after(position);
+        // Nothing but older news of rows whose newest it has.
+        if told.is_empty() {
+            return Handed::Whole(Vec::new());
+        }
+        Handed::Conflated(told, newest)
     }
 
     /// Lets go of what nobody lacks any more.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio_postgres::IsolationLevel;
 use tokio_postgres::types::Type;
 
 use super::interval;
@@ -33,7 +34,12 @@ pub async fn take_snapshot(
     // One transaction that says what matters: through a pooler, what a session sets stays for whoever comes next.
     let (mut client, connection) = config.connect_bare("bellwether snapshot").await?;
     let driver = tokio::spawn(connection);
-    let transaction = client.transaction().await?;
+    // Whatever the role's default is: a SERIALIZABLE reader makes other people's writers fail.
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await?;
     transaction.batch_execute(&transaction_settings()).await?;
     let row = transaction
         .query_typed_one(TAKE, &[(&interval(window), Type::TEXT)])

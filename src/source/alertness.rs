@@ -38,7 +38,10 @@
 use std::time::{Duration, Instant};
 
 /// How long one promise lasts, in milliseconds; renewed at half of it.
-pub(super) const LEASE_MS: i32 = 250;
+const LEASE_MS: i32 = 250;
+/// One to writers who queue. It rings for other relays, so its commit waits in their queue, and must still run when that
+/// is over.
+const LEASE_TO_A_QUEUE_MS: i32 = 900;
 /// Transactions a second from which on the bell costs more than it tells.
 const BUSY_ABOVE: f64 = 500.0;
 /// Transactions a second below which it does not any more.
@@ -217,7 +220,17 @@ impl Alertness {
     pub(super) fn queue(&mut self, shown: &Shown) -> Next {
         self.queued = Some(shown.at);
         self.phase = Phase::Busy;
-        self.promise(shown.at)
+        self.extended = Some(shown.at);
+        Next::Extend
+    }
+
+    /// How long the lease is to be extended by, in milliseconds.
+    pub(super) fn lease_ms(&self, shown: &Shown) -> i32 {
+        if is_within(self.queued, shown.at, QUEUE_COUNTS) {
+            LEASE_TO_A_QUEUE_MS
+        } else {
+            LEASE_MS
+        }
     }
 
     /// The fence that was asked for.
@@ -406,7 +419,9 @@ mod tests {
         }
         assert_eq!(asked, 20, "every 50 ms");
         let (_, _, shown) = seen(&mut relay, 2, false);
+        assert_eq!(relay.alertness.lease_ms(&shown), LEASE_MS);
         assert_eq!(relay.alertness.queue(&shown), Next::Extend);
+        assert_eq!(relay.alertness.lease_ms(&shown), LEASE_TO_A_QUEUE_MS);
         assert_eq!(
             seen(&mut relay, 2, true).0,
             Next::Look(OFTEN),

@@ -28,7 +28,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_util::sync::CancellationToken;
 
-use self::alertness::{Alertness, LEASE_MS, Next, Shown};
+use self::alertness::{Alertness, Next, Shown};
 use self::flush::Flush;
 use self::ground::Ground;
 use self::listener::Listener;
@@ -234,7 +234,7 @@ async fn session(
             Next::Listen => None,
             Next::Look(pause) => Some(pause),
             Next::Extend => {
-                session.extend_lease().await?;
+                session.extend_lease(alertness.lease_ms(&shown)).await?;
                 Some(Duration::ZERO)
             }
             Next::Fence => {
@@ -351,9 +351,9 @@ impl Session<'_> {
 
     /// Promises to look often. A lost promise costs nothing, so nobody waits for its WAL; nor does one that cannot be
     /// made, in a database that takes no writes: writers go on ringing.
-    async fn extend_lease(&self) -> Result<(), SourceError> {
+    async fn extend_lease(&self, milliseconds: i32) -> Result<(), SourceError> {
         let extend = format!(
-            "BEGIN; SET LOCAL synchronous_commit = off; SELECT bellwether.extend_lease({LEASE_MS}); COMMIT"
+            "BEGIN; SET LOCAL synchronous_commit = off; SELECT bellwether.extend_lease({milliseconds}); COMMIT"
         );
         let promise = async {
             match self.aside.batch_execute(&extend).await {

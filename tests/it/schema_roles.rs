@@ -165,10 +165,51 @@ async fn a_role_without_rights_cannot_hold_up_what_relays_and_migrators_do() {
 }
 
 #[tokio::test]
+async fn types_of_a_writers_own_are_not_run_with_the_owners_rights() {
+    let probe = Probe::new().await;
+    let role = probe
+        .new_role(&format!(
+            "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {USER_TABLES} TO {{role}}"
+        ))
+        .await;
+    let writer = probe.session_of(&role).await;
+    // A type in pg_temp is found before one of pg_catalog wherever pg_temp is not named in the search_path.
+    writer
+        .run(
+            "CREATE TEMP TABLE ran_as (name name); GRANT ALL ON ran_as TO PUBLIC;
+             CREATE FUNCTION pg_temp.note() RETURNS boolean LANGUAGE plpgsql AS
+                 'BEGIN INSERT INTO pg_temp.ran_as VALUES (current_user); RETURN true; END';
+             CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK (pg_temp.note());
+             CREATE DOMAIN pg_temp.json AS pg_catalog.json CHECK (pg_temp.note());
+             CREATE DOMAIN pg_temp.jsonb AS pg_catalog.jsonb CHECK (pg_temp.note());
+             CREATE DOMAIN pg_temp.timestamptz AS pg_catalog.timestamptz CHECK (pg_temp.note());
+             CREATE DOMAIN pg_temp.regclass AS pg_catalog.regclass CHECK (pg_temp.note());",
+        )
+        .await;
+    writer
+        .run(
+            "INSERT INTO sync_operations (operation_type, status, total_items) VALUES ('upload', 'in_progress', 10);
+             UPDATE sync_operations SET processed_items = 5, owner = 'alice';
+             INSERT INTO sync_operation_errors (operation_id, message) SELECT id, 'broken' FROM sync_operations;
+             INSERT INTO connection_status (client_id) VALUES ('a');
+             UPDATE connection_status SET status = 'error';
+             DELETE FROM connection_status;
+             SELECT public.create_sync_status_snapshot();
+             DELETE FROM sync_operations;
+             TRUNCATE sync_operations, sync_operation_errors",
+        )
+        .await;
+    let others = "SELECT coalesce(string_agg(DISTINCT name, ', '), '') FROM pg_temp.ran_as WHERE name <> session_user";
+    assert_eq!(writer.text(others).await, "");
+    drop(writer);
+    probe.drop_role(&role).await;
+}
+
+#[tokio::test]
 async fn every_function_that_writes_for_others_is_out_of_their_reach() {
     let probe = Probe::new().await;
     let loose = "SELECT coalesce(string_agg(p.oid::regprocedure::text, ', '), '') FROM pg_proc p
         WHERE pronamespace = 'bellwether'::regnamespace AND prosecdef
-          AND (has_function_privilege('public', p.oid, 'EXECUTE') OR NOT proconfig @> ARRAY['search_path=\"\"'])";
+          AND (has_function_privilege('public', p.oid, 'EXECUTE') OR NOT proconfig @> ARRAY['search_path=pg_catalog, pg_temp'])";
     assert_eq!(probe.text(loose).await, "");
 }

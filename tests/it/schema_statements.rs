@@ -306,6 +306,28 @@ async fn a_column_travels_from_the_first_change_after_it_was_added_whatever_a_se
 }
 
 #[tokio::test]
+async fn a_column_that_is_newer_than_the_writers_snapshot_travels_too() {
+    let probe = Probe::new().await;
+    let another = probe.another().await;
+    probe
+        .run(
+            "INSERT INTO sync_operations (operation_type, status, total_items) VALUES ('upload', 'in_progress', 100);
+             UPDATE sync_operations SET processed_items = 1",
+        )
+        .await;
+    probe
+        .run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM connection_status")
+        .await;
+    another
+        .run("ALTER TABLE sync_operations ADD COLUMN extra integer NOT NULL DEFAULT 1")
+        .await;
+    probe
+        .run("UPDATE sync_operations SET processed_items = 2; COMMIT")
+        .await;
+    assert_eq!(probe.events().await[2].data["extra"], 1);
+}
+
+#[tokio::test]
 async fn an_event_keeps_each_column_that_the_table_was_made_with() {
     let probe = Probe::new().await;
     let columns = |of: &str| {
