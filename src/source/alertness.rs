@@ -9,7 +9,8 @@
 //! ## Phases
 //! - **Calm**: waits for the bell and the safety tick. Nobody has promised anything, and every writer rings.
 //! - **Busy**: many transactions come, or writers queue for the lock that ringing takes: where a commit takes 5 ms, no more
-//!   than 200 that ring come in a second, however many writers there are. Extends the lease (250 ms, renewed at half-life) and looks every 2 ms.
+//!   than 200 that ring come in a second, however many writers there are. Extends the lease (250 ms, for those who queue 900
+//!   ms at first; renewed at half-life) and looks every 2 ms.
 //! - **Awake**: has stopped extending, or another relay's lease runs. Looks often while any lease runs. Every session
 //!   begins here, because it cannot know who has been silent.
 //! - **Fenced**: no lease runs. A writer that was silent had its transaction id before it looked at the lease, so below a
