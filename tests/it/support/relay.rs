@@ -1,6 +1,7 @@
 //! A relay in the test's own process, and subscribers on real sockets.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::net::SocketAddr;
 
 use bellwether::app;
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 use tokio_util::sync::CancellationToken;
 
@@ -189,15 +191,7 @@ pub(crate) struct Subscriber {
 impl Subscriber {
     pub(crate) async fn connect(address: SocketAddr, query: &str) -> Self {
         let connecting = connect_async(format!("ws://{address}/ws?{query}"));
-        let (socket, _) = timeout(PATIENCE, connecting)
-            .await
-            .expect("a socket in time")
-            .expect("a socket");
-        Self {
-            socket,
-            cursor: None,
-            closed: None,
-        }
+        Self::once(connecting).await
     }
 
     /// A subscriber on a connection of the test's own.
@@ -205,6 +199,14 @@ impl Subscriber {
         let address = stream.peer_addr().expect("connected");
         let url = format!("ws://{address}/ws?{query}");
         let connecting = client_async(url, MaybeTlsStream::Plain(stream));
+        Self::once(connecting).await
+    }
+
+    async fn once<E: Debug>(
+        connecting: impl Future<
+            Output = Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response), E>,
+        >,
+    ) -> Self {
         let (socket, _) = timeout(PATIENCE, connecting)
             .await
             .expect("a socket in time")
