@@ -112,55 +112,61 @@ COMMENT ON FUNCTION bellwether.capture_moved_row() IS 'Trigger for replicated ro
 
 CREATE FUNCTION bellwether.capture_sync_operation() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
-    kind               text := 'operation.progress';
-    old_status         text;
-    old_owner          text;
-    old_operation_type text;
-    old_source         text;
+    kind               pg_catalog.text := 'operation.progress';
+    old_status         pg_catalog.text;
+    old_owner          pg_catalog.text;
+    old_operation_type pg_catalog.text;
+    old_source         pg_catalog.text;
+    operation          bellwether.operation;
 BEGIN
     -- Not the commonest change, which moves nothing that subscribers filter on. In an INSERT all of OLD is null.
-    IF (NEW.revision <> OLD.revision AND NEW.status = OLD.status AND NEW.operation_type = OLD.operation_type
-        AND NEW.owner IS NOT DISTINCT FROM OLD.owner AND NEW.source IS NOT DISTINCT FROM OLD.source) IS NOT TRUE THEN
-        IF TG_OP = 'INSERT' THEN
-            kind := CASE WHEN NEW.status IN ('pending', 'in_progress') THEN 'operation.created' ELSE 'operation.' || NEW.status END;
-        ELSIF TG_OP = 'DELETE' THEN
+    IF (NEW.revision OPERATOR(pg_catalog.<>) OLD.revision AND NEW.status OPERATOR(pg_catalog.=) OLD.status
+        AND NEW.operation_type OPERATOR(pg_catalog.=) OLD.operation_type
+        AND coalesce(NEW.owner, '') OPERATOR(pg_catalog.=) coalesce(OLD.owner, '')
+        AND coalesce(NEW.source, '') OPERATOR(pg_catalog.=) coalesce(OLD.source, '')) IS NOT TRUE THEN
+        IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+            kind := CASE WHEN NEW.status OPERATOR(pg_catalog.=) 'pending' OR NEW.status OPERATOR(pg_catalog.=) 'in_progress'
+                         THEN 'operation.created' ELSE 'operation.' OPERATOR(pg_catalog.||) NEW.status END;
+        ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
             INSERT INTO bellwether.event (topic, type, entity, revision, payload)
-            VALUES ('operations', 'operation.deleted', OLD.id, OLD.revision + 1, bellwether.row_in_utc(OLD));
+            VALUES ('operations', 'operation.deleted', OLD.id, OLD.revision OPERATOR(pg_catalog.+) 1, bellwether.row_in_utc(OLD));
             PERFORM bellwether.ring();
             RETURN NULL;
-        ELSIF NEW.revision = OLD.revision THEN
+        ELSIF NEW.revision OPERATOR(pg_catalog.=) OLD.revision THEN
             RETURN NULL;
         ELSE
-            kind := CASE WHEN NEW.status = OLD.status THEN 'operation.progress'
-                         WHEN NEW.status = 'in_progress' AND OLD.status = 'paused' THEN 'operation.resumed'
-                         WHEN NEW.status = 'in_progress' THEN 'operation.started'
-                         WHEN NEW.status = 'pending' THEN 'operation.requeued'
-                         ELSE 'operation.' || NEW.status END;
-            old_status := CASE WHEN NEW.status <> OLD.status THEN OLD.status END;
-            old_owner := CASE WHEN NEW.owner IS DISTINCT FROM OLD.owner THEN coalesce(OLD.owner, '') END;
-            old_operation_type := CASE WHEN NEW.operation_type <> OLD.operation_type THEN OLD.operation_type END;
-            old_source := CASE WHEN NEW.source IS DISTINCT FROM OLD.source THEN coalesce(OLD.source, '') END;
+            IF NEW.status OPERATOR(pg_catalog.<>) OLD.status THEN
+                old_status := OLD.status;
+                kind := CASE WHEN NEW.status OPERATOR(pg_catalog.=) 'in_progress' AND OLD.status OPERATOR(pg_catalog.=) 'paused'
+                                  THEN 'operation.resumed'
+                             WHEN NEW.status OPERATOR(pg_catalog.=) 'in_progress' THEN 'operation.started'
+                             WHEN NEW.status OPERATOR(pg_catalog.=) 'pending' THEN 'operation.requeued'
+                             ELSE 'operation.' OPERATOR(pg_catalog.||) NEW.status END;
+            END IF;
+            IF NEW.operation_type OPERATOR(pg_catalog.<>) OLD.operation_type THEN
+                old_operation_type := OLD.operation_type;
+            END IF;
+            IF coalesce(NEW.owner, '') OPERATOR(pg_catalog.<>) coalesce(OLD.owner, '') THEN
+                old_owner := coalesce(OLD.owner, '');
+            END IF;
+            IF coalesce(NEW.source, '') OPERATOR(pg_catalog.<>) coalesce(OLD.source, '') THEN
+                old_source := coalesce(OLD.source, '');
+            END IF;
         END IF;
     END IF;
 
+    operation := CASE WHEN bellwether.sync_operations_is_as_made('public.sync_operations') THEN NEW END;
     INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, operation, payload)
-    VALUES ('operations', kind, NEW.id, NEW.revision, old_status, old_owner, old_operation_type, old_source,
-            CASE WHEN bellwether.sync_operations_is_as_made('public.sync_operations') THEN ROW(
-                 NEW.id, NEW.operation_type, NEW.status, NEW.progress, NEW.message, NEW.current_item, NEW.total_items,
-                 NEW.processed_items, NEW.failed_items, NEW.inserted_items, NEW.updated_items, NEW.deleted_items,
-                 NEW.kept_items, NEW.skipped_items, NEW.entities_encountered, NEW.counters, NEW.owner, NEW.source,
-                 NEW.triggered_by, NEW.created_at, NEW.started_at, NEW.updated_at, NEW.heartbeat_at, NEW.progressed_at,
-                 NEW.completed_at, NEW.duration_seconds, NEW.items_per_second, NEW.estimated_completion_at, NEW.error,
-                 NEW.metadata, NEW.performance_data, NEW.revision)::bellwether.operation END,
+    VALUES ('operations', kind, NEW.id, NEW.revision, old_status, old_owner, old_operation_type, old_source, operation,
             CASE WHEN NOT bellwether.sync_operations_is_as_made('public.sync_operations') THEN bellwether.row_in_utc(NEW) END);
 
     -- A relay has promised to look: most writers need not know more. See bellwether.ring().
-    IF pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass)
-       - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint BETWEEN 1 AND 1000
-       AND pg_catalog.current_setting('bellwether.doorbell', true) IS DISTINCT FROM 'always' THEN
+    IF (pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass) OPERATOR(pg_catalog.-)
+        (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::bigint)
+       OPERATOR(pg_catalog.>>) 10 OPERATOR(pg_catalog.=) 0
+       AND coalesce(pg_catalog.current_setting('bellwether.doorbell', true), '') OPERATOR(pg_catalog.<>) 'always' THEN
         RETURN NULL;
     END IF;
     PERFORM bellwether.ring();
@@ -582,8 +588,8 @@ BEGIN
     LOCK TABLE bellwether.timeline IN SHARE UPDATE EXCLUSIVE MODE;
     held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
     PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
-                              (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
-    IF held - (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint NOT BETWEEN 1 AND 1000
+                              (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
+    IF (held - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 <> 0
        AND pg_catalog.pg_notification_queue_usage() < 0.5 THEN
         PERFORM pg_catalog.pg_notify('bellwether', '');
     END IF;
@@ -721,6 +727,24 @@ $$;
 -- Name: FUNCTION mark_stalled(stalled_after interval); Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON FUNCTION bellwether.mark_stalled(stalled_after interval) IS 'Marks the operations in progress whose last sign of life is older than the given time, unmarks the others, records an event for each, and returns how many changed. The relays run it every few seconds.';
+
+-- Name: note_replicated_truncate(); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.note_replicated_truncate() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    through pg_catalog.xid8;
+BEGIN
+    EXECUTE pg_catalog.format('SELECT pg_catalog.max(xid) FROM bellwether.%I', TG_TABLE_NAME) INTO through;
+    UPDATE bellwether.log SET trimmed_through = through WHERE trimmed_through < through;
+    RETURN NULL;
+END
+$$;
+
+-- Name: FUNCTION note_replicated_truncate(); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.note_replicated_truncate() IS 'Trigger: records in bellwether.log what a publication''s TRUNCATE of a slot takes away.';
 
 -- Name: refuse_implausible_operation(); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -874,6 +898,21 @@ $$;
 
 COMMENT ON FUNCTION bellwether.refuse_unknown_status() IS 'Trigger: refuses a status other than pending, in_progress, paused, completed, failed and cancelled, and an instant of completion for an operation that has not ended.';
 
+-- Name: remove_replicated_event(); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.remove_replicated_event() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    DELETE FROM bellwether.event WHERE tableoid = TG_RELID AND ctid = NEW.ctid;
+    RETURN NULL;
+END
+$$;
+
+-- Name: FUNCTION remove_replicated_event(); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.remove_replicated_event() IS 'Trigger: removes what a publication sends of another database''s event log.';
+
 -- Name: ring(); Type: FUNCTION; Schema: bellwether; Owner: -
 
 CREATE FUNCTION bellwether.ring() RETURNS void
@@ -884,8 +923,8 @@ BEGIN
     IF (CASE pg_catalog.current_setting('bellwether.doorbell', true)
            WHEN 'never' THEN false
            WHEN 'always' THEN true
-           ELSE NOT coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass)
-                             - (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint BETWEEN 1 AND 1000, false)
+           ELSE ((pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass)
+                  - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 = 0) IS NOT TRUE
        END) AND pg_catalog.pg_notification_queue_usage() < 0.5 THEN
         PERFORM pg_catalog.pg_notify('bellwether', '');
     END IF;
@@ -960,22 +999,27 @@ CREATE FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) 
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT NOT EXISTS (
-        SELECT column_of_table.attname, column_of_table.atttypid, column_of_table.atttypmod
-        FROM pg_catalog.pg_attribute column_of_table
-        WHERE column_of_table.attrelid = sync_operations AND column_of_table.attnum > 0 AND NOT column_of_table.attisdropped
-        EXCEPT
-        SELECT attribute.attname, attribute.atttypid, attribute.atttypmod
-        FROM pg_catalog.pg_attribute attribute JOIN pg_catalog.pg_type kept ON kept.typrelid = attribute.attrelid
-        WHERE kept.oid = 'bellwether.operation'::pg_catalog.regtype AND NOT attribute.attisdropped)
+    WITH attribute AS (
+        SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod
+        FROM pg_catalog.pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped
+    ), present AS (
+        SELECT a.attnum, a.attname, a.atttypid, a.atttypmod FROM attribute a WHERE a.attrelid = sync_operations
+    ), kept AS (
+        SELECT a.attnum, a.attname, a.atttypid, a.atttypmod
+        FROM attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
+        WHERE t.oid = 'bellwether.operation'::pg_catalog.regtype
+    )
+    SELECT NOT EXISTS (SELECT FROM (TABLE present EXCEPT TABLE kept) added)
+       AND NOT EXISTS (SELECT FROM (TABLE kept EXCEPT TABLE present) dropped)
+       AND NOT EXISTS (SELECT FROM present p WHERE pg_catalog.has_column_privilege(sync_operations, p.attnum, 'SELECT') IS NULL)
        AND pg_catalog.has_column_privilege(sync_operations,
-               (SELECT pg_catalog.max(known.attnum) + 1 FROM pg_catalog.pg_attribute known WHERE known.attrelid = sync_operations)::smallint,
+               (SELECT pg_catalog.max(a.attnum) + 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = sync_operations)::smallint,
                'SELECT') IS NULL
 $$;
 
 -- Name: FUNCTION sync_operations_is_as_made(sync_operations regclass); Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) IS 'Whether sync_operations has only the columns that bellwether.operation has, of the same types: then an event keeps its row as one.';
+COMMENT ON FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) IS 'Whether sync_operations has only the columns that bellwether.operation has, of the same types and in the same places: then an event keeps its row as one.';
 
 -- Name: trim_log(interval, bigint); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -1996,7 +2040,7 @@ CREATE SEQUENCE bellwether.lease
 
 -- Name: SEQUENCE lease; Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON SEQUENCE bellwether.lease IS 'The doorbell lease: until when relays promise to look often, in milliseconds since 1970 by the database''s clock. While it runs, writers do not ring, so their commits do not queue for NOTIFY''s lock. A sequence, since it is not MVCC: every transaction sees its present value. Further ahead than a second it counts as run out (clocks jump).';
+COMMENT ON SEQUENCE bellwether.lease IS 'The doorbell lease: until when relays promise to look often, in milliseconds since 1970 by the database''s clock. While it runs, writers do not ring, so their commits do not queue for NOTIFY''s lock. A sequence, since it is not MVCC: every transaction sees its present value. With 1,024 or more to go it counts as run out (clocks jump).';
 
 -- Name: log; Type: TABLE; Schema: bellwether; Owner: -
 
@@ -2340,7 +2384,7 @@ ALTER INDEX bellwether.event_is_found_by_transaction ATTACH PARTITION bellwether
 
 -- Name: event bellwether_ignores_replicated_rows; Type: TRIGGER; Schema: bellwether; Owner: -
 
-CREATE TRIGGER bellwether_ignores_replicated_rows BEFORE INSERT OR DELETE OR UPDATE ON bellwether.event FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION bellwether.ignore_replicated_row();
+CREATE TRIGGER bellwether_ignores_replicated_rows BEFORE DELETE OR UPDATE ON bellwether.event FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION bellwether.ignore_replicated_row();
 
 ALTER TABLE bellwether.event ENABLE REPLICA TRIGGER bellwether_ignores_replicated_rows;
 
@@ -2407,6 +2451,56 @@ ALTER TABLE bellwether.timeline ENABLE REPLICA TRIGGER bellwether_ignores_replic
 -- Name: TRIGGER bellwether_ignores_replicated_rows ON timeline; Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON TRIGGER bellwether_ignores_replicated_rows ON bellwether.timeline IS 'Fires only in a logical-replication apply worker and under session_replication_role = replica.';
+
+-- Name: event_0 bellwether_notes_replicated_truncates; Type: TRIGGER; Schema: bellwether; Owner: -
+
+CREATE TRIGGER bellwether_notes_replicated_truncates BEFORE TRUNCATE ON bellwether.event_0 FOR EACH STATEMENT EXECUTE FUNCTION bellwether.note_replicated_truncate();
+
+ALTER TABLE bellwether.event_0 ENABLE REPLICA TRIGGER bellwether_notes_replicated_truncates;
+
+-- Name: TRIGGER bellwether_notes_replicated_truncates ON event_0; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON TRIGGER bellwether_notes_replicated_truncates ON bellwether.event_0 IS 'Fires only in a logical-replication apply worker and under session_replication_role = replica.';
+
+-- Name: event_1 bellwether_notes_replicated_truncates; Type: TRIGGER; Schema: bellwether; Owner: -
+
+CREATE TRIGGER bellwether_notes_replicated_truncates BEFORE TRUNCATE ON bellwether.event_1 FOR EACH STATEMENT EXECUTE FUNCTION bellwether.note_replicated_truncate();
+
+ALTER TABLE bellwether.event_1 ENABLE REPLICA TRIGGER bellwether_notes_replicated_truncates;
+
+-- Name: TRIGGER bellwether_notes_replicated_truncates ON event_1; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON TRIGGER bellwether_notes_replicated_truncates ON bellwether.event_1 IS 'Fires only in a logical-replication apply worker and under session_replication_role = replica.';
+
+-- Name: event_2 bellwether_notes_replicated_truncates; Type: TRIGGER; Schema: bellwether; Owner: -
+
+CREATE TRIGGER bellwether_notes_replicated_truncates BEFORE TRUNCATE ON bellwether.event_2 FOR EACH STATEMENT EXECUTE FUNCTION bellwether.note_replicated_truncate();
+
+ALTER TABLE bellwether.event_2 ENABLE REPLICA TRIGGER bellwether_notes_replicated_truncates;
+
+-- Name: TRIGGER bellwether_notes_replicated_truncates ON event_2; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON TRIGGER bellwether_notes_replicated_truncates ON bellwether.event_2 IS 'Fires only in a logical-replication apply worker and under session_replication_role = replica.';
+
+-- Name: event_3 bellwether_notes_replicated_truncates; Type: TRIGGER; Schema: bellwether; Owner: -
+
+CREATE TRIGGER bellwether_notes_replicated_truncates BEFORE TRUNCATE ON bellwether.event_3 FOR EACH STATEMENT EXECUTE FUNCTION bellwether.note_replicated_truncate();
+
+ALTER TABLE bellwether.event_3 ENABLE REPLICA TRIGGER bellwether_notes_replicated_truncates;
+
+-- Name: TRIGGER bellwether_notes_replicated_truncates ON event_3; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON TRIGGER bellwether_notes_replicated_truncates ON bellwether.event_3 IS 'Fires only in a logical-replication apply worker and under session_replication_role = replica.';
+
+-- Name: event bellwether_removes_replicated_events; Type: TRIGGER; Schema: bellwether; Owner: -
+
+CREATE TRIGGER bellwether_removes_replicated_events AFTER INSERT ON bellwether.event FOR EACH ROW WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION bellwether.remove_replicated_event();
+
+ALTER TABLE bellwether.event ENABLE REPLICA TRIGGER bellwether_removes_replicated_events;
+
+-- Name: TRIGGER bellwether_removes_replicated_events ON event; Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON TRIGGER bellwether_removes_replicated_events ON bellwether.event IS 'Fires only in a logical-replication apply worker and under session_replication_role = replica.';
 
 -- Name: connection_status bellwether_records_deletes; Type: TRIGGER; Schema: public; Owner: -
 

@@ -19,8 +19,8 @@ BEGIN
     LOCK TABLE bellwether.timeline IN SHARE UPDATE EXCLUSIVE MODE;
     held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
     PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
-                              (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
-    IF held - (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint NOT BETWEEN 1 AND 1000
+                              (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
+    IF (held - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 <> 0
        AND pg_catalog.pg_notification_queue_usage() < 0.5 THEN
         PERFORM pg_catalog.pg_notify('bellwether', '');
     END IF;

@@ -15,8 +15,10 @@ DECLARE
 BEGIN
     -- An apply worker writes at trigger depth 0, the triggers of the user tables that it fires write deeper.
     FOREACH name IN ARRAY ARRAY['event', 'log', 'timeline', 'relay', 'stalled_operation', 'migration', 'function'] LOOP
-        EXECUTE pg_catalog.format('CREATE OR REPLACE TRIGGER bellwether_ignores_replicated_rows BEFORE INSERT OR UPDATE OR DELETE ON bellwether.%I
-            FOR EACH ROW WHEN (pg_catalog.pg_trigger_depth() = 0) EXECUTE FUNCTION bellwether.ignore_replicated_row()', name);
+        -- What is inserted into the log is removed again by remove_replicated_event.
+        EXECUTE pg_catalog.format('CREATE OR REPLACE TRIGGER bellwether_ignores_replicated_rows BEFORE %s ON bellwether.%I
+            FOR EACH ROW WHEN (pg_catalog.pg_trigger_depth() = 0) EXECUTE FUNCTION bellwether.ignore_replicated_row()',
+            CASE name WHEN 'event' THEN 'UPDATE OR DELETE' ELSE 'INSERT OR UPDATE OR DELETE' END, name);
         EXECUTE pg_catalog.format('ALTER TABLE bellwether.%I ENABLE REPLICA TRIGGER bellwether_ignores_replicated_rows', name);
         EXECUTE pg_catalog.format('COMMENT ON TRIGGER bellwether_ignores_replicated_rows ON bellwether.%I IS %L', name,
             'Fires only in a logical-replication apply worker and under session_replication_role = replica.');

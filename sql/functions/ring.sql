@@ -4,6 +4,10 @@
 -- notification queue is more than half full, since a full one would fail the writer: the relay's safety tick finds the
 -- events all the same.
 --
+-- The lease runs up to and including its millisecond, and one that is 1,024 ms or more ahead has run out (clocks jump):
+-- what is left of it, shifted by 10 bits, is 0. Every reader of the lease computes the clock in the same way, so that none
+-- rounds it differently.
+--
 -- The caller has written its events, and so has its transaction id, before the lease is read here: a relay that turns
 -- calm relies on it.
 CREATE OR REPLACE FUNCTION bellwether.ring() RETURNS void
@@ -12,8 +16,8 @@ BEGIN
     IF (CASE pg_catalog.current_setting('bellwether.doorbell', true)
            WHEN 'never' THEN false
            WHEN 'always' THEN true
-           ELSE NOT coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass)
-                             - (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint BETWEEN 1 AND 1000, false)
+           ELSE ((pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass)
+                  - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 = 0) IS NOT TRUE
        END) AND pg_catalog.pg_notification_queue_usage() < 0.5 THEN
         PERFORM pg_catalog.pg_notify('bellwether', '');
     END IF;

@@ -1,25 +1,30 @@
--- Whether sync_operations has just the columns that bellwether.operation has, so that a row of it can be kept as one. An
--- application may add columns or change a type; its rows are then kept as JSON.
+-- Whether sync_operations has just the columns that bellwether.operation has, in the same places, so that a row of it can be
+-- kept as one. An application may add columns or change a type; its rows are then kept as JSON.
 --
 -- It is called with a constant and declared IMMUTABLE, which it is not, so that the planner puts its result into the
 -- statement, where it costs nothing. What makes that right: a plan that names a table is made anew once the table has been
 -- altered, and the caller's statement holds a lock on it until it ends.
 --
--- A statement's snapshot may be older than a column that has just been added. The last condition does not go by the
--- snapshot: has_column_privilege() knows the table as it is, and is null only where there is no such column.
+-- A statement's snapshot may be older than a column that has just been added or dropped. So the last two conditions do not
+-- go by the snapshot: has_column_privilege() knows the table as it is, and is null only where there is no such column.
 CREATE OR REPLACE FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT NOT EXISTS (
-        SELECT column_of_table.attname, column_of_table.atttypid, column_of_table.atttypmod
-        FROM pg_catalog.pg_attribute column_of_table
-        WHERE column_of_table.attrelid = sync_operations AND column_of_table.attnum > 0 AND NOT column_of_table.attisdropped
-        EXCEPT
-        SELECT attribute.attname, attribute.atttypid, attribute.atttypmod
-        FROM pg_catalog.pg_attribute attribute JOIN pg_catalog.pg_type kept ON kept.typrelid = attribute.attrelid
-        WHERE kept.oid = 'bellwether.operation'::pg_catalog.regtype AND NOT attribute.attisdropped)
+    WITH attribute AS (
+        SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod
+        FROM pg_catalog.pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped
+    ), present AS (
+        SELECT a.attnum, a.attname, a.atttypid, a.atttypmod FROM attribute a WHERE a.attrelid = sync_operations
+    ), kept AS (
+        SELECT a.attnum, a.attname, a.atttypid, a.atttypmod
+        FROM attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
+        WHERE t.oid = 'bellwether.operation'::pg_catalog.regtype
+    )
+    SELECT NOT EXISTS (SELECT FROM (TABLE present EXCEPT TABLE kept) added)
+       AND NOT EXISTS (SELECT FROM (TABLE kept EXCEPT TABLE present) dropped)
+       AND NOT EXISTS (SELECT FROM present p WHERE pg_catalog.has_column_privilege(sync_operations, p.attnum, 'SELECT') IS NULL)
        AND pg_catalog.has_column_privilege(sync_operations,
-               (SELECT pg_catalog.max(known.attnum) + 1 FROM pg_catalog.pg_attribute known WHERE known.attrelid = sync_operations)::smallint,
+               (SELECT pg_catalog.max(a.attnum) + 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = sync_operations)::smallint,
                'SELECT') IS NULL
 $$;
 COMMENT ON FUNCTION bellwether.sync_operations_is_as_made(regclass) IS
-    'Whether sync_operations has only the columns that bellwether.operation has, of the same types: then an event keeps its row as one.';
+    'Whether sync_operations has only the columns that bellwether.operation has, of the same types and in the same places: then an event keeps its row as one.';

@@ -171,4 +171,4 @@ COMMENT ON COLUMN bellwether.relay.version IS 'Its version.';
 
 CREATE SEQUENCE bellwether.lease MINVALUE 0 START WITH 0;
 COMMENT ON SEQUENCE bellwether.lease IS
-    'The doorbell lease: until when relays promise to look often, in milliseconds since 1970 by the database''s clock. While it runs, writers do not ring, so their commits do not queue for NOTIFY''s lock. A sequence, since it is not MVCC: every transaction sees its present value. Further ahead than a second it counts as run out (clocks jump).';
+    'The doorbell lease: until when relays promise to look often, in milliseconds since 1970 by the database''s clock. While it runs, writers do not ring, so their commits do not queue for NOTIFY''s lock. A sequence, since it is not MVCC: every transaction sees its present value. With 1,024 or more to go it counts as run out (clocks jump).';

@@ -82,6 +82,8 @@ pub const FUNCTIONS: &[Function] = &[
     function!("capture_truncate"),
     function!("capture_moved_row"),
     function!("ignore_replicated_row"),
+    function!("remove_replicated_event"),
+    function!("note_replicated_truncate"),
     function!("create_sync_operation"),
     function!("update_sync_progress"),
     function!("complete_sync_operation"),

@@ -93,7 +93,7 @@ impl Lease {
     pub(super) fn at(until: i64, now: i64) -> Self {
         Self {
             until,
-            runs: (1..=1_000).contains(&until.saturating_sub(now)),
+            runs: (0..1_024).contains(&until.saturating_sub(now)),
         }
     }
 }

@@ -26,7 +26,7 @@ const PIECE_BYTES: usize = 256 * 1024;
 const HEADER: &str = "SELECT 0::bigint AS id, NULL::xid8, NULL::timestamptz, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL::json,
         pg_current_snapshot()::text, pg_current_wal_insert_lsn(), NULL::pg_lsn,
         transaction_timestamp(), (SELECT trimmed_through FROM bellwether.log),
-        coalesce(pg_sequence_last_value('bellwether.lease'::regclass), 0), (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        coalesce(pg_sequence_last_value('bellwether.lease'::regclass), 0), (date_part('epoch', clock_timestamp()) * 1000)::bigint";
 
 /// What a reader that has P is owed, as far as it is visible: $1 is the xmax of P, $2 its in-progress transactions. The
 /// row is made JSON by `to_json`, a function that does it in UTC.

@@ -136,6 +136,19 @@ async fn rows_from_a_database_with_bellwether_arrive_as_they_are_and_are_recorde
         "0"
     );
 
+    // The publisher's log is trimmed; what that takes from the subscriber's is recorded there.
+    let through = subscriber
+        .text("SELECT max(xid) FROM bellwether.event")
+        .await;
+    let slot = subscriber
+        .text("SELECT tableoid::regclass FROM bellwether.event LIMIT 1")
+        .await;
+    publisher.run(&format!("TRUNCATE {slot}")).await;
+    subscription
+        .wait_for("SELECT trimmed_through FROM bellwether.log", &through)
+        .await;
+    assert_eq!(subscriber.events().await, []);
+
     publisher
         .run("DELETE FROM bellwether.event; TRUNCATE sync_operation_errors, sync_operations")
         .await;

@@ -6,10 +6,10 @@ use crate::doctor::session::{CheckError, Session};
 
 /// How far ahead the lease is, in milliseconds by the database's clock; null before the first one.
 const ASK: &str = "SELECT pg_sequence_last_value('bellwether.lease'::regclass)
-    - (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    - (date_part('epoch', clock_timestamp()) * 1000)::bigint";
 
-/// Further ahead a lease counts as run out; see `bellwether.ring()`.
-const GREATEST: i64 = 1000;
+/// Further ahead, a lease counts as run out; see `bellwether.ring()`.
+const GREATEST: i64 = 1023;
 
 pub(in crate::doctor) async fn check(session: &Session) -> Result<Finding, CheckError> {
     let ahead: Option<i64> = session.row(ASK).await?.get(0);
@@ -29,7 +29,7 @@ pub(in crate::doctor) async fn check(session: &Session) -> Result<Finding, Check
             ),
             "far_ahead",
         ),
-        Some(ms) if ms > 0 => (
+        Some(ms) if ms >= 0 => (
             Finding::ok(format!(
                 "runs for another {ms} ms: relays look by themselves and writers do not ring"
             )),
