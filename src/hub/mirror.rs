@@ -132,7 +132,38 @@ struct Shelf {
     touches: u64,
     ended: usize,
     complete: bool,
-    drops: VecDeque<(Box<str>, i64)>,
+    drops: Drops,
+}
+
+/// The last revisions of rows that were dropped, the oldest of them first to be forgotten.
+#[derive(Debug, Default)]
+struct Drops {
+    revisions: HashMap<Box<str>, i64>,
+    order: VecDeque<(Box<str>, i64)>,
+}
+
+impl Drops {
+    fn remember(&mut self, entity: &str, revision: i64) {
+        let newest = self.revisions.entry(entity.into()).or_insert(revision);
+        *newest = revision.max(*newest);
+        self.order.push_back((entity.into(), revision));
+        if self.order.len() > REMEMBERED_DROPS
+            && let Some((oldest, revision)) = self.order.pop_front()
+            && self
+                .revisions
+                .get(&oldest)
+                .is_some_and(|newest| *newest <= revision)
+        {
+            self.revisions.remove(&oldest);
+        }
+    }
+
+    /// Whether the row was dropped after it had been as this one says.
+    fn supersede(&self, row: &Row) -> bool {
+        self.revisions
+            .get(&row.entity)
+            .is_some_and(|revision| *revision > row.revision)
+    }
 }
 
 /// Where a row stands in the queue of those that may go: ended ones before active ones, then the longest untouched.
@@ -151,7 +182,7 @@ impl Shelf {
             touches: 0,
             ended: 0,
             complete: true,
-            drops: VecDeque::new(),
+            drops: Drops::default(),
         }
     }
 
@@ -165,10 +196,7 @@ impl Shelf {
             }
             Effect::Deleted => self.drop_row(&event.row),
             Effect::Upserted => {
-                let dropped = self.drops.iter().any(|(entity, revision)| {
-                    *entity == event.row.entity && *revision > event.row.revision
-                });
-                if !dropped
+                if !self.drops.supersede(&event.row)
                     && self
                         .rows
                         .get(&event.row.entity)
@@ -213,10 +241,7 @@ impl Shelf {
             return; // it has been inserted anew
         }
         self.remove(&row.entity);
-        self.drops.push_back((row.entity.clone(), row.revision));
-        if self.drops.len() > REMEMBERED_DROPS {
-            self.drops.pop_front();
-        }
+        self.drops.remember(&row.entity, row.revision);
     }
 
     fn remove(&mut self, entity: &str) {

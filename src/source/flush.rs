@@ -6,22 +6,11 @@
 //! its cursor are published only once the WAL is flushed up to where it stood after the snapshot was taken.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::sleep;
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use super::SourceError;
-
-/// What others flush anyway is waited for this long, then again, before a flush is forced. By the time of the first
-/// question, which is sent at once, it is mostly flushed.
-const WAITS: [Duration; 4] = [
-    Duration::ZERO,
-    Duration::from_micros(500),
-    Duration::from_millis(1),
-    Duration::from_millis(2),
-];
 
 /// A commit that waits for its own WAL, and so for all WAL before it; it changes nothing.
 const FORCE: &str = "BEGIN; SET LOCAL synchronous_commit = local;
@@ -37,19 +26,14 @@ impl Flush {
         Self { client }
     }
 
-    /// Resolves once the WAL is flushed up to `lsn`.
+    /// Resolves once the WAL is flushed up to `lsn`. A look has waited a little already for others to flush it.
     pub(super) async fn reach(&self, lsn: PgLsn) -> Result<(), SourceError> {
-        for wait in WAITS {
-            if !wait.is_zero() {
-                sleep(wait).await;
-            }
-            let row = self
-                .client
-                .query_typed_one("SELECT pg_current_wal_flush_lsn()", &[])
-                .await?;
-            if row.get::<_, PgLsn>(0) >= lsn {
-                return Ok(());
-            }
+        let row = self
+            .client
+            .query_typed_one("SELECT pg_current_wal_flush_lsn()", &[])
+            .await?;
+        if row.get::<_, PgLsn>(0) >= lsn {
+            return Ok(());
         }
         // Its own commit record lies beyond `lsn`, and the commit returns when that is flushed.
         self.client.batch_execute(FORCE).await?;

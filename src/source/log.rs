@@ -21,10 +21,12 @@ use crate::postgres::config::DatabaseConfig;
 /// An interval is handed on in pieces of at most this many bytes (and one event).
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// What the statement saw: the first row, since no event has the id 0. The insert position is read after the snapshot
-/// was taken.
+/// Where the WAL stood after the snapshot was taken.
+const INSERTED: &str = "WITH wal AS MATERIALIZED (SELECT pg_current_wal_insert_lsn() AS inserted)";
+
+/// What the statement saw: the first row, since no event has the id 0.
 const HEADER: &str = "SELECT 0::bigint AS id, NULL::xid8, NULL::timestamptz, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL::json,
-        pg_current_snapshot()::text, pg_current_wal_insert_lsn(), NULL::pg_lsn,
+        pg_current_snapshot()::text, (SELECT inserted FROM wal), NULL::pg_lsn,
         transaction_timestamp(), (SELECT trimmed_through FROM bellwether.log),
         coalesce(pg_sequence_last_value('bellwether.lease'::regclass), 0), (date_part('epoch', clock_timestamp()) * 1000)::bigint";
 
@@ -41,11 +43,11 @@ fn owed(to_json: &str) -> String {
 /// Whatever the session's settings are.
 const IN_UTC: &str = "bellwether.row_in_utc";
 
-/// How far the WAL was flushed once all events had been found: the last row, since no event has the greatest id. Under
-/// load others have mostly flushed by then what was not when the look began.
-const TRAILER: &str =
-    "SELECT 9223372036854775807, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, NULL, pg_current_wal_flush_lsn(), NULL, NULL, NULL, NULL";
+/// How far the WAL was flushed once all events had been found: the last row, since no event has the greatest id. Others flush
+/// within a millisecond or two what was not when the look began, and to wait for that there spares us a question: two
+/// journeys, each of which is long where processes queue for a processor.
+const TRAILER: &str = "SELECT 9223372036854775807, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, bellwether.wait_for_flush((SELECT inserted FROM wal), 3), NULL, NULL, NULL, NULL";
 
 /// Only what is visible in a fixed snapshot ($3), and of that what comes after an id ($4).
 const WITHIN: &str =
@@ -95,7 +97,7 @@ pub(super) async fn connect(
 
 fn everything_owed(to_json: &str) -> String {
     let owed = owed(to_json);
-    format!("{HEADER} UNION ALL {owed} UNION ALL {TRAILER} ORDER BY id")
+    format!("{INSERTED} {HEADER} UNION ALL {owed} UNION ALL {TRAILER} ORDER BY id")
 }
 
 /// Reads everything visible now that a reader at `seen` lacks.
@@ -121,7 +123,7 @@ pub(super) async fn interval(
     after: i64,
 ) -> Result<Look, SourceError> {
     let owed = owed(IN_UTC);
-    let statement = format!("{HEADER} UNION ALL {owed} {WITHIN} UNION ALL {TRAILER} ORDER BY id");
+    let statement = format!("{INSERTED} {HEADER} UNION ALL {owed} {WITHIN} ORDER BY id");
     let text = to.to_string();
     let more: [(&(dyn ToSql + Sync), Type); 2] = [(&text, Type::TEXT), (&after, Type::INT8)];
     let mut look = ask(client, &statement, seen, &more).await?;

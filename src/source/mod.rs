@@ -20,6 +20,7 @@ mod log;
 mod replay;
 
 use std::collections::HashSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -205,6 +206,7 @@ async fn session(
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut alertness = Alertness::new(Instant::now());
+    let mut promise: Option<Promise<'_>> = None;
     loop {
         let shown = {
             let mut looking = std::pin::pin!(session.look());
@@ -213,6 +215,7 @@ async fn session(
             loop {
                 tokio::select! {
                     shown = &mut looking => break shown?,
+                    made = made(&mut promise) => made?,
                     doubt = &mut doubts => return Err(doubt),
                     () = &mut long, if !is_long => {
                         is_long = true;
@@ -233,8 +236,11 @@ async fn session(
         let pause = match next {
             Next::Listen => None,
             Next::Look(pause) => Some(pause),
+            // It takes hold at once, but its commit may ring and so queue with the writers, while they wait for us.
             Next::Extend => {
-                session.extend_lease(alertness.lease_ms(&shown)).await?;
+                if promise.is_none() {
+                    promise = Some(Box::pin(session.extend_lease(alertness.lease_ms(&shown))));
+                }
                 Some(Duration::ZERO)
             }
             Next::Fence => {
@@ -247,8 +253,24 @@ async fn session(
             () = hub.look_requested() => {}
             _ = tick.tick() => {}
             () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            made = made(&mut promise) => made?,
             doubt = &mut doubts => return Err(doubt),
         }
+    }
+}
+
+/// A promise to look often that is being made.
+type Promise<'a> = Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send + 'a>>;
+
+/// Resolves once the promise is made, if there is one.
+async fn made(promise: &mut Option<Promise<'_>>) -> Result<(), SourceError> {
+    match promise {
+        Some(making) => {
+            let outcome = making.await;
+            *promise = None;
+            outcome
+        }
+        None => std::future::pending().await,
     }
 }
 
