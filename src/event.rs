@@ -70,7 +70,7 @@ pub struct Row {
     pub revision: i64,
     /// What subscribers filter on.
     pub keys: Keys,
-    /// The row as a JSON object, as PostgreSQL wrote it.
+    /// The row as a JSON object.
     pub data: Box<str>,
 }
 
@@ -173,8 +173,17 @@ pub struct LogRow<'a> {
     pub entity: &'a str,
     /// The filtered columns where the change moved them: their values before, an empty one where there was none.
     pub old: Keys,
-    /// The row as a JSON object.
-    pub payload: &'a str,
+    /// The row.
+    pub payload: Payload<'a>,
+}
+
+/// The row of an event.
+#[derive(Debug)]
+pub enum Payload<'a> {
+    /// A JSON object, as PostgreSQL wrote it.
+    Json(&'a str),
+    /// A JSON object whose filtered columns are known already.
+    Read(Box<str>, Keys),
 }
 
 /// Why a row of the log is not an event.
@@ -210,8 +219,16 @@ impl Event {
             id,
             topic: log.topic.to_owned(),
         })?;
-        let row = Row::new(log.entity, log.revision, log.payload)
-            .map_err(|source| EventError::BadPayload { id, source })?;
+        let row = match log.payload {
+            Payload::Json(data) => Row::new(log.entity, log.revision, data)
+                .map_err(|source| EventError::BadPayload { id, source })?,
+            Payload::Read(data, keys) => Row {
+                entity: log.entity.into(),
+                revision: log.revision,
+                keys,
+                data,
+            },
+        };
         let effect = match log.kind.rsplit_once('.') {
             Some((_, "deleted")) => Effect::Deleted,
             Some((_, "truncated")) => Effect::Truncated,
@@ -275,7 +292,14 @@ fn before(after: &Keys, old: Keys) -> Keys {
 
 /// Appends `text` as a JSON string.
 pub fn push_json_string(out: &mut String, text: &str) {
-    out.push_str(&serde_json::Value::from(text).to_string());
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
 }
 
 #[cfg(test)]
@@ -306,7 +330,7 @@ pub(crate) mod tests {
                 status: old_status.map(Into::into),
                 ..Keys::default()
             },
-            payload: &payload,
+            payload: Payload::Json(&payload),
         })
         .expect("an event")
     }
@@ -354,7 +378,7 @@ pub(crate) mod tests {
             kind: "x",
             entity: "e",
             old: Keys::default(),
-            payload,
+            payload: Payload::Json(payload),
         };
         assert!(matches!(
             Event::new(row("moon", "{}")),

@@ -92,8 +92,8 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::LogRow;
     use crate::event::tests::operation_event;
+    use crate::event::{LogRow, Payload};
 
     fn in_progress() -> Filter {
         Filter {
@@ -143,7 +143,7 @@ mod tests {
                     status: Some("in_progress".into()),
                     ..Keys::default()
                 },
-                payload: r#"{"id":"a","status":"completed","owner":"o","operation_type":"t","source":null}"#,
+                payload: Payload::Json(r#"{"id":"a","status":"completed","owner":"o","operation_type":"t","source":null}"#),
             })
             .expect("an event")
         };

@@ -13,9 +13,10 @@ use tokio_postgres::types::{FromSql, PgLsn, ToSql, Type};
 use tokio_postgres::{Client, Row, RowStream, Statement};
 
 use super::alertness::Lease;
+use super::operation::{Columns, RowError};
 use super::{SourceError, SourceOptions};
 use crate::cursor::Snapshot;
-use crate::event::{Event, Keys, LogRow};
+use crate::event::{Event, Keys, LogRow, Payload};
 use crate::postgres::config::DatabaseConfig;
 
 /// An interval is handed on in pieces of at most this many bytes (and one event).
@@ -28,26 +29,38 @@ const INSERTED: &str = "WITH wal AS MATERIALIZED (SELECT pg_current_wal_insert_l
 const HEADER: &str = "SELECT 0::bigint AS id, NULL::xid8, NULL::timestamptz, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL::json,
         pg_current_snapshot()::text, (SELECT inserted FROM wal), NULL::pg_lsn,
         transaction_timestamp(), (SELECT trimmed_through FROM bellwether.log),
-        coalesce(pg_sequence_last_value('bellwether.lease'::regclass), 0), (date_part('epoch', clock_timestamp()) * 1000)::bigint";
+        coalesce(pg_sequence_last_value('bellwether.lease'::regclass), 0), (date_part('epoch', clock_timestamp()) * 1000)::bigint, NULL::bytea";
 
-/// What a reader that has P is owed, as far as it is visible: $1 is the xmax of P, $2 its in-progress transactions. The
-/// row is made JSON by `to_json`, a function that does it in UTC.
-fn owed(to_json: &str) -> String {
+/// What a reader that has P is owed, as far as it is visible: $1 is the xmax of P, $2 its in-progress transactions.
+fn owed(rows: Rows) -> String {
+    let (json, sent) = match rows {
+        Rows::Json => (
+            "coalesce(e.payload, bellwether.row_in_utc(e.operation))",
+            "NULL",
+        ),
+        Rows::Sent => ("e.payload", "record_send(e.operation)"),
+    };
     format!(
         "SELECT e.id, e.xid, e.at, e.revision, e.topic, e.type, e.entity, e.old_status, e.old_owner,
-            e.old_operation_type, e.old_source, coalesce(e.payload, {to_json}(e.operation)), NULL, NULL, NULL, NULL, NULL, NULL, NULL
+            e.old_operation_type, e.old_source, {json}, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {sent}
         FROM bellwether.event e WHERE (e.xid >= $1::text::xid8 OR e.xid = ANY ($2::text[]::xid8[]))"
     )
 }
 
-/// Whatever the session's settings are.
-const IN_UTC: &str = "bellwether.row_in_utc";
+/// How the log's rows of `bellwether.operation` are asked for.
+#[derive(Clone, Copy)]
+enum Rows {
+    /// Turned into JSON by the server, whatever the session's settings are.
+    Json,
+    /// As they are, for [`Columns::read`].
+    Sent,
+}
 
 /// How far the WAL was flushed once all events had been found: the last row, since no event has the greatest id. Others flush
 /// within a millisecond or two what was not when the look began, and to wait for that there spares us a question: two
 /// journeys, each of which is long where processes queue for a processor.
 const TRAILER: &str = "SELECT 9223372036854775807, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, NULL, bellwether.wait_for_flush((SELECT inserted FROM wal), 3), NULL, NULL, NULL, NULL";
+        NULL, NULL, bellwether.wait_for_flush((SELECT inserted FROM wal), 3), NULL, NULL, NULL, NULL, NULL";
 
 /// Only what is visible in a fixed snapshot ($3), and of that what comes after an id ($4).
 const WITHIN: &str =
@@ -58,6 +71,8 @@ pub(super) struct Reader {
     pub(super) client: Client,
     /// Planned once, since looks are many; none behind a transaction pooler, where it would be lost.
     look: Option<Statement>,
+    /// What a row has; none where rows come as JSON.
+    columns: Option<Columns>,
 }
 
 /// Opens the session that looks. Its statements must find the few new rows by the index whatever the planner knows.
@@ -75,33 +90,37 @@ pub(super) async fn connect(
         }
     });
     if config.is_pooled() {
-        return Ok(Reader { client, look: None });
+        return Ok(Reader {
+            client,
+            look: None,
+            columns: None,
+        });
     }
     let settings = format!(
         "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET default_transaction_read_only = on;
-         SET extra_float_digits = 1; SET lock_timeout = {}; SET client_connection_check_interval = '2s'",
+         SET lock_timeout = {}; SET client_connection_check_interval = '2s'",
         options.patience.as_millis().max(1)
     );
     client.batch_execute(&settings).await?;
+    let columns = Columns::ask(&client).await?;
+    let rows = columns.as_ref().map_or(Rows::Json, |_| Rows::Sent);
     let look = client
-        .prepare_typed(
-            &everything_owed("row_to_json"),
-            &[Type::TEXT, Type::TEXT_ARRAY],
-        )
+        .prepare_typed(&everything_owed(rows), &[Type::TEXT, Type::TEXT_ARRAY])
         .await?;
     Ok(Reader {
         client,
         look: Some(look),
+        columns,
     })
 }
 
-fn everything_owed(to_json: &str) -> String {
-    let owed = owed(to_json);
+fn everything_owed(rows: Rows) -> String {
+    let owed = owed(rows);
     format!("{INSERTED} {HEADER} UNION ALL {owed} UNION ALL {TRAILER} ORDER BY id")
 }
 
 /// Reads everything visible now that a reader at `seen` lacks.
-pub(super) async fn look(reader: &Reader, seen: &Snapshot) -> Result<Look, SourceError> {
+pub(super) async fn look<'a>(reader: &'a Reader, seen: &Snapshot) -> Result<Look<'a>, SourceError> {
     let client = &reader.client;
     match &reader.look {
         Some(statement) => {
@@ -109,9 +128,9 @@ pub(super) async fn look(reader: &Reader, seen: &Snapshot) -> Result<Look, Sourc
             let parameters: [&(dyn ToSql + Sync); 2] = [&xmax, &open];
             let began = Instant::now();
             let rows = client.query_raw(statement, parameters).await?;
-            Look::begin(began, rows).await
+            Look::begin(began, rows, reader.columns.as_ref()).await
         }
-        None => ask(client, &everything_owed(IN_UTC), seen, &[]).await,
+        None => ask(client, &everything_owed(Rows::Json), seen, &[]).await,
     }
 }
 
@@ -121,8 +140,8 @@ pub(super) async fn interval(
     seen: &Snapshot,
     to: &Snapshot,
     after: i64,
-) -> Result<Look, SourceError> {
-    let owed = owed(IN_UTC);
+) -> Result<Look<'static>, SourceError> {
+    let owed = owed(Rows::Json);
     let statement = format!("{INSERTED} {HEADER} UNION ALL {owed} {WITHIN} ORDER BY id");
     let text = to.to_string();
     let more: [(&(dyn ToSql + Sync), Type); 2] = [(&text, Type::TEXT), (&after, Type::INT8)];
@@ -138,14 +157,14 @@ async fn ask(
     statement: &str,
     seen: &Snapshot,
     more: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<Look, SourceError> {
+) -> Result<Look<'static>, SourceError> {
     let (xmax, open) = parameters(seen);
     let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> =
         vec![(&xmax, Type::TEXT), (&open, Type::TEXT_ARRAY)];
     parameters.extend(more.iter().cloned());
     let began = Instant::now();
     let rows = client.query_typed_raw(statement, parameters).await?;
-    Look::begin(began, rows).await
+    Look::begin(began, rows, None).await
 }
 
 /// What [`owed`] takes.
@@ -155,11 +174,12 @@ fn parameters(seen: &Snapshot) -> (String, Vec<String>) {
 }
 
 /// What a look saw, and the events still to come.
-pub(super) struct Look {
+pub(super) struct Look<'a> {
     pub(super) header: Header,
     /// When it was sent: what it saw is at most this old.
     pub(super) began: Instant,
     rows: Pin<Box<RowStream>>,
+    columns: Option<&'a Columns>,
     held: Option<Event>,
     /// Known once the interval has been read to its end.
     flush_lsn: Option<PgLsn>,
@@ -185,8 +205,12 @@ pub(super) struct Piece {
     pub(super) is_last: bool,
 }
 
-impl Look {
-    async fn begin(began: Instant, rows: RowStream) -> Result<Self, SourceError> {
+impl<'a> Look<'a> {
+    async fn begin(
+        began: Instant,
+        rows: RowStream,
+        columns: Option<&'a Columns>,
+    ) -> Result<Self, SourceError> {
         let mut rows = Box::pin(rows);
         let header = rows.try_next().await?.ok_or(SourceError::NoLog)?;
         let header = Header {
@@ -203,6 +227,7 @@ impl Look {
             header,
             began,
             rows,
+            columns,
             held: None,
             flush_lsn: None,
         })
@@ -223,8 +248,11 @@ impl Look {
                 self.flush_lsn = Some(flushed);
                 continue;
             }
-            let event = match event(&row) {
+            let event = match event(&row, self.columns) {
                 Ok(event) => event,
+                Err(SourceError::Operation(RowError::OtherColumns)) => {
+                    return Err(RowError::OtherColumns.into());
+                }
                 // Written by a newer schema, or by hand. One row must not keep all that follow from everybody.
                 Err(error) => {
                     tracing::error!(error = &error as &dyn Error, "an event was left out");
@@ -249,10 +277,18 @@ impl Look {
 }
 
 /// Reads one row of [`owed`]. What somebody has put there by hand may be of any kind: an instant of `infinity`.
-pub(super) fn event(row: &Row) -> Result<Event, SourceError> {
+fn event(row: &Row, columns: Option<&Columns>) -> Result<Event, SourceError> {
     let key =
         |column| Ok::<_, SourceError>(row.try_get::<_, Option<&str>>(column)?.map(Into::into));
     let at = row.try_get::<_, jiff::Timestamp>(2)?.to_string();
+    let sent = row.try_get::<_, Option<&[u8]>>(19)?;
+    let payload = match columns.zip(sent) {
+        Some((columns, sent)) => {
+            let (data, keys) = columns.read(sent)?;
+            Payload::Read(data, keys)
+        }
+        None => Payload::Json(row.try_get::<_, Json<'_>>(11)?.0),
+    };
     Ok(Event::new(LogRow {
         id: row.try_get(0)?,
         xid: row.try_get::<_, Xid>(1)?.0,
@@ -267,7 +303,7 @@ pub(super) fn event(row: &Row) -> Result<Event, SourceError> {
             operation_type: key(9)?,
             source: key(10)?,
         },
-        payload: row.try_get::<_, Json<'_>>(11)?.0,
+        payload,
     })?)
 }
 

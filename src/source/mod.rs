@@ -17,6 +17,7 @@ mod ground;
 mod listener;
 mod load;
 mod log;
+mod operation;
 mod replay;
 
 use std::collections::HashSet;
@@ -117,6 +118,8 @@ pub(crate) enum SourceError {
         entity: String,
         source: serde_json::Error,
     },
+    #[error("a row of the event log cannot be read")]
+    Operation(#[from] operation::RowError),
     #[error("the event log is missing: run `bellwether migrate`")]
     NoLog,
 }
@@ -317,7 +320,7 @@ impl Session<'_> {
     }
 
     /// Publishes what a look found; starts anew where the log has been trimmed past the cursor.
-    async fn publish(&self, from: &Cursor, mut look: Look) -> Result<Shown, SourceError> {
+    async fn publish(&self, from: &Cursor, mut look: Look<'_>) -> Result<Shown, SourceError> {
         let mut shown = Shown {
             at: look.began,
             transactions: 0,

@@ -20,6 +20,7 @@ mod outages;
 mod pool;
 mod relay;
 mod retention;
+mod rows;
 mod schema_derive;
 mod schema_documentation;
 mod schema_doorbell;

@@ -18,7 +18,7 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::{PAGE_BYTES, ReadError, session};
-use crate::event::{Event, Keys, LogRow};
+use crate::event::{Event, Keys, LogRow, Payload};
 
 /// How many ids the first window has.
 const FIRST_WINDOW: i64 = 10_000;
@@ -152,7 +152,7 @@ fn event_of(row: &Row) -> Result<Event, ReadError> {
         kind: row.try_get(5)?,
         entity: row.try_get(6)?,
         old: Keys::default(),
-        payload: row.try_get(7)?,
+        payload: Payload::Json(row.try_get(7)?),
     })?)
 }
 
