@@ -4,8 +4,9 @@
 CREATE OR REPLACE FUNCTION bellwether.refuse_implausible_operation() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
-    first   constant timestamptz := '0001-01-01 00:00:00+00';
-    beyond  constant timestamptz := '10000-01-01 00:00:00+00';
+    -- 0001-01-01 and 10000-01-01 in UTC: as text they would be read anew for each row.
+    first   constant timestamptz := pg_catalog.to_timestamp(-62135596800);
+    beyond  constant timestamptz := pg_catalog.to_timestamp(253402300800);
     refused text;
     rule    text := 'is_in_the_years_1_to_9999';
     value   text;

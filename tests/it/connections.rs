@@ -7,8 +7,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::support::relay::{Relay, Subscriber, text};
-use crate::support::{PrivateServer, eventually, server_options};
-use bellwether::postgres::migrate;
+use crate::support::{PrivateServer, eventually};
 
 const WATCHERS: usize = 50;
 const CLIENTS: usize = 300;
@@ -116,14 +115,8 @@ async fn quiet(client: &Client) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_who_watch_connections_are_told_the_truth_of_hundreds_for_a_few_statements() {
-    let counted = server_options().setting("shared_preload_libraries", "pg_stat_statements");
-    let server = PrivateServer::start_with(counted).await;
-    migrate(&server.config()).await.expect("a schema");
+    let server = PrivateServer::counting_statements().await;
     let client = server.client().await;
-    client
-        .batch_execute("CREATE EXTENSION pg_stat_statements")
-        .await
-        .expect("the extension");
     let settings = [
         "--heartbeat",
         "1h",

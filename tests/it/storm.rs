@@ -3,9 +3,8 @@
 use futures::future::join_all;
 use serde_json::Value;
 
+use crate::support::PrivateServer;
 use crate::support::relay::{Relay, Subscriber, text};
-use crate::support::{PrivateServer, server_options};
-use bellwether::postgres::migrate;
 
 const SUBSCRIBERS: usize = 1_000;
 const OWNERS: usize = 20;
@@ -47,14 +46,8 @@ async fn live(subscriber: &mut Subscriber) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_subscribers_that_come_back_at_once_get_what_each_missed_for_a_few_queries() {
-    let counted = server_options().setting("shared_preload_libraries", "pg_stat_statements");
-    let server = PrivateServer::start_with(counted).await;
-    migrate(&server.config()).await.expect("a schema");
+    let server = PrivateServer::counting_statements().await;
     let client = server.client().await;
-    client
-        .batch_execute("CREATE EXTENSION pg_stat_statements")
-        .await
-        .expect("the extension");
     // What is done by the clock is not done for them, and how much of it falls into the storm is up to the machine.
     let by_the_clock = [
         "--heartbeat",

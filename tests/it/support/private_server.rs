@@ -42,7 +42,24 @@ impl PrivateServer {
 
     /// Starts one and migrates its database.
     pub(crate) async fn migrated() -> Self {
-        let server = Self::start().await;
+        Self::migrated_with(server_options()).await
+    }
+
+    /// Starts one that counts statements in `pg_stat_statements`, and migrates its database.
+    pub(crate) async fn counting_statements() -> Self {
+        let counted = server_options().setting("shared_preload_libraries", "pg_stat_statements");
+        let server = Self::migrated_with(counted).await;
+        server
+            .client()
+            .await
+            .batch_execute("CREATE EXTENSION pg_stat_statements")
+            .await
+            .expect("the extension");
+        server
+    }
+
+    async fn migrated_with(options: EmbeddedOptions) -> Self {
+        let server = Self::start_with(options).await;
         postgres::migrate(&server.config())
             .await
             .unwrap_or_else(|error| panic!("no schema: {}", super::chain(&error)));
