@@ -124,8 +124,8 @@ BEGIN
     -- Not the commonest change, which moves nothing that subscribers filter on. In an INSERT all of OLD is null.
     IF (NEW.revision OPERATOR(pg_catalog.<>) OLD.revision AND NEW.status OPERATOR(pg_catalog.=) OLD.status
         AND NEW.operation_type OPERATOR(pg_catalog.=) OLD.operation_type
-        AND coalesce(NEW.owner, '') OPERATOR(pg_catalog.=) coalesce(OLD.owner, '')
-        AND coalesce(NEW.source, '') OPERATOR(pg_catalog.=) coalesce(OLD.source, '')) IS NOT TRUE THEN
+        AND coalesce(NEW.owner::pg_catalog.text, '') OPERATOR(pg_catalog.=) coalesce(OLD.owner::pg_catalog.text, '')
+        AND coalesce(NEW.source::pg_catalog.text, '') OPERATOR(pg_catalog.=) coalesce(OLD.source::pg_catalog.text, '')) IS NOT TRUE THEN
         IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             kind := CASE WHEN NEW.status OPERATOR(pg_catalog.=) 'pending' OR NEW.status OPERATOR(pg_catalog.=) 'in_progress'
                          THEN 'operation.created' ELSE 'operation.' OPERATOR(pg_catalog.||) NEW.status END;
@@ -148,11 +148,11 @@ BEGIN
             IF NEW.operation_type OPERATOR(pg_catalog.<>) OLD.operation_type THEN
                 old_operation_type := OLD.operation_type;
             END IF;
-            IF coalesce(NEW.owner, '') OPERATOR(pg_catalog.<>) coalesce(OLD.owner, '') THEN
-                old_owner := coalesce(OLD.owner, '');
+            IF coalesce(NEW.owner::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(OLD.owner::pg_catalog.text, '') THEN
+                old_owner := coalesce(OLD.owner::pg_catalog.text, '');
             END IF;
-            IF coalesce(NEW.source, '') OPERATOR(pg_catalog.<>) coalesce(OLD.source, '') THEN
-                old_source := coalesce(OLD.source, '');
+            IF coalesce(NEW.source::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(OLD.source::pg_catalog.text, '') THEN
+                old_source := coalesce(OLD.source::pg_catalog.text, '');
             END IF;
         END IF;
     END IF;
@@ -160,7 +160,7 @@ BEGIN
     operation := CASE WHEN bellwether.sync_operations_is_as_made('public.sync_operations') THEN NEW END;
     INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, operation, payload)
     VALUES ('operations', kind, NEW.id, NEW.revision, old_status, old_owner, old_operation_type, old_source, operation,
-            CASE WHEN NOT bellwether.sync_operations_is_as_made('public.sync_operations') THEN bellwether.row_in_utc(NEW) END);
+            CASE WHEN operation IS NULL THEN bellwether.row_in_utc(NEW) END);
 
     -- A relay has promised to look: most writers need not know more. See bellwether.ring().
     IF (pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass) OPERATOR(pg_catalog.-)
@@ -737,7 +737,11 @@ DECLARE
     through pg_catalog.xid8;
 BEGIN
     EXECUTE pg_catalog.format('SELECT pg_catalog.max(xid) FROM bellwether.%I', TG_TABLE_NAME) INTO through;
-    UPDATE bellwether.log SET trimmed_through = through WHERE trimmed_through < through;
+    IF through >= pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) THEN
+        UPDATE bellwether.log SET id = pg_catalog.gen_random_uuid();
+    ELSE
+        UPDATE bellwether.log SET trimmed_through = through WHERE trimmed_through < through;
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -752,8 +756,9 @@ CREATE FUNCTION bellwether.refuse_implausible_operation() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 DECLARE
-    first   constant timestamptz := '0001-01-01 00:00:00+00';
-    beyond  constant timestamptz := '10000-01-01 00:00:00+00';
+    -- 0001-01-01 and 10000-01-01 in UTC: as text they would be read anew for each row.
+    first   constant timestamptz := pg_catalog.to_timestamp(-62135596800);
+    beyond  constant timestamptz := pg_catalog.to_timestamp(253402300800);
     refused text;
     rule    text := 'is_in_the_years_1_to_9999';
     value   text;

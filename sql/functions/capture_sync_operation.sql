@@ -10,7 +10,8 @@
 --
 -- The hot path of every report, and PL/pgSQL prepares each expression afresh in each transaction: see
 -- derive_sync_operation. The test of the revision is in here because a WHEN clause is parsed afresh by each statement.
--- sync_operations_is_as_made() is a constant by the time that the statement runs.
+-- sync_operations_is_as_made() is a constant by the time that the expression runs. The payload goes by what came of it, and
+-- not by the function once more: the two expressions are planned at different times, and might not agree.
 CREATE OR REPLACE FUNCTION bellwether.capture_sync_operation() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -24,8 +25,8 @@ BEGIN
     -- Not the commonest change, which moves nothing that subscribers filter on. In an INSERT all of OLD is null.
     IF (NEW.revision OPERATOR(pg_catalog.<>) OLD.revision AND NEW.status OPERATOR(pg_catalog.=) OLD.status
         AND NEW.operation_type OPERATOR(pg_catalog.=) OLD.operation_type
-        AND coalesce(NEW.owner, '') OPERATOR(pg_catalog.=) coalesce(OLD.owner, '')
-        AND coalesce(NEW.source, '') OPERATOR(pg_catalog.=) coalesce(OLD.source, '')) IS NOT TRUE THEN
+        AND coalesce(NEW.owner::pg_catalog.text, '') OPERATOR(pg_catalog.=) coalesce(OLD.owner::pg_catalog.text, '')
+        AND coalesce(NEW.source::pg_catalog.text, '') OPERATOR(pg_catalog.=) coalesce(OLD.source::pg_catalog.text, '')) IS NOT TRUE THEN
         IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
             kind := CASE WHEN NEW.status OPERATOR(pg_catalog.=) 'pending' OR NEW.status OPERATOR(pg_catalog.=) 'in_progress'
                          THEN 'operation.created' ELSE 'operation.' OPERATOR(pg_catalog.||) NEW.status END;
@@ -48,11 +49,11 @@ BEGIN
             IF NEW.operation_type OPERATOR(pg_catalog.<>) OLD.operation_type THEN
                 old_operation_type := OLD.operation_type;
             END IF;
-            IF coalesce(NEW.owner, '') OPERATOR(pg_catalog.<>) coalesce(OLD.owner, '') THEN
-                old_owner := coalesce(OLD.owner, '');
+            IF coalesce(NEW.owner::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(OLD.owner::pg_catalog.text, '') THEN
+                old_owner := coalesce(OLD.owner::pg_catalog.text, '');
             END IF;
-            IF coalesce(NEW.source, '') OPERATOR(pg_catalog.<>) coalesce(OLD.source, '') THEN
-                old_source := coalesce(OLD.source, '');
+            IF coalesce(NEW.source::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(OLD.source::pg_catalog.text, '') THEN
+                old_source := coalesce(OLD.source::pg_catalog.text, '');
             END IF;
         END IF;
     END IF;
@@ -60,7 +61,7 @@ BEGIN
     operation := CASE WHEN bellwether.sync_operations_is_as_made('public.sync_operations') THEN NEW END;
     INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, operation, payload)
     VALUES ('operations', kind, NEW.id, NEW.revision, old_status, old_owner, old_operation_type, old_source, operation,
-            CASE WHEN NOT bellwether.sync_operations_is_as_made('public.sync_operations') THEN bellwether.row_in_utc(NEW) END);
+            CASE WHEN operation IS NULL THEN bellwether.row_in_utc(NEW) END);
 
     -- A relay has promised to look: most writers need not know more. See bellwether.ring().
     IF (pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass) OPERATOR(pg_catalog.-)

@@ -1,12 +1,17 @@
 -- A publication FOR ALL TABLES sends the trimming of another database's log, too: a slot of this one is emptied with it. That
--- cannot be refused without stopping the replication for good, so readers are told, as after a trimming of their own.
+-- cannot be refused without stopping the replication for good, so readers are told, as after a trimming of their own. Where
+-- an open transaction precedes what is gone, each later cursor would look too old as well: then the log counts as another one.
 CREATE OR REPLACE FUNCTION bellwether.note_replicated_truncate() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
     through pg_catalog.xid8;
 BEGIN
     EXECUTE pg_catalog.format('SELECT pg_catalog.max(xid) FROM bellwether.%I', TG_TABLE_NAME) INTO through;
-    UPDATE bellwether.log SET trimmed_through = through WHERE trimmed_through < through;
+    IF through >= pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) THEN
+        UPDATE bellwether.log SET id = pg_catalog.gen_random_uuid();
+    ELSE
+        UPDATE bellwether.log SET trimmed_through = through WHERE trimmed_through < through;
+    END IF;
     RETURN NULL;
 END
 $$;

@@ -72,7 +72,7 @@ CREATE TABLE bellwether.event (
 ) PARTITION BY LIST (slot);
 ALTER SEQUENCE bellwether.event_id OWNED BY bellwether.event.id;
 
--- Nothing is ever updated or deleted in a slot, so there is nothing to vacuum; statistics are still gathered.
+-- Nothing of ours is ever updated or deleted in a slot, so there is next to nothing to vacuum; statistics are still gathered.
 CREATE TABLE bellwether.event_0 PARTITION OF bellwether.event FOR VALUES IN (0) WITH (autovacuum_vacuum_insert_threshold = -1);
 CREATE TABLE bellwether.event_1 PARTITION OF bellwether.event FOR VALUES IN (1) WITH (autovacuum_vacuum_insert_threshold = -1);
 CREATE TABLE bellwether.event_2 PARTITION OF bellwether.event FOR VALUES IN (2) WITH (autovacuum_vacuum_insert_threshold = -1);

@@ -23,11 +23,12 @@ pub const POOL_RECYCLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What every session, or behind a transaction pooler every transaction, is set to. `jit`: compiling takes longer than
 /// any statement of the relay. `idle_session_timeout`: a session that listens is idle by nature.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("search_path", "''"),
     ("TimeZone", "'UTC'"),
     ("IntervalStyle", "'iso_8601'"),
     ("DateStyle", "'ISO'"),
+    ("extra_float_digits", "1"),
     ("default_transaction_isolation", "'read committed'"),
     ("max_parallel_workers_per_gather", "0"),
     ("jit", "off"),

@@ -31,7 +31,6 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_util::sync::CancellationToken;
 
 use self::alertness::{Alertness, Next, Shown};
-use self::flush::Flush;
 use self::ground::Ground;
 use self::listener::Listener;
 pub(crate) use self::listener::{CHANNEL, PROBE};
@@ -177,7 +176,6 @@ async fn session(
         hub,
         reader,
         reader_process: reader_process.filter(|_| listener.hears()),
-        flush: Flush::new(listener.client()),
         aside: listener.client(),
         ground,
     };
@@ -233,13 +231,17 @@ async fn session(
             backoff.reset();
         }
         let mut next = alertness.next(&shown);
-        if alertness.suspects_a_queue(&shown) && session.writers_queue().await? {
+        if promise.is_none()
+            && alertness.suspects_a_queue(&shown)
+            && session.writers_queue().await?
+        {
             next = alertness.queue(&shown);
         }
         let pause = match next {
             Next::Listen => None,
             Next::Look(pause) => Some(pause),
-            // It takes hold at once, but its commit may ring and so queue with the writers, while they wait for us.
+            // Its commit may ring and so queue with the writers: looking goes on meanwhile. The fence does wait for it, since
+            // the same session takes it.
             Next::Extend => {
                 if promise.is_none() {
                     promise = Some(Box::pin(session.extend_lease(alertness.lease_ms(&shown))));
@@ -284,7 +286,6 @@ struct Session<'a> {
     reader: Reader,
     /// The reader's server process; unknown behind a transaction pooler.
     reader_process: Option<i32>,
-    flush: Flush,
     /// For small statements while the reader may be reading.
     aside: Arc<Client>,
     ground: Ground,
@@ -296,7 +297,7 @@ impl Session<'_> {
         let loading = load::origin(&self.reader.client, self.ground.epoch, self.options);
         let loaded = timeout(LOAD_PATIENCE, loading).await;
         let (origin, insert_lsn) = loaded.map_err(|_| SourceError::NoAnswer(LOAD_PATIENCE))??;
-        patiently(self.options, self.flush.reach(insert_lsn)).await?;
+        patiently(self.options, flush::reach(&self.reader.client, insert_lsn)).await?;
         self.hub.install(origin, reason);
         Ok(())
     }
@@ -342,7 +343,13 @@ impl Session<'_> {
             let piece = patiently(self.options, look.next_piece()).await?;
             if !is_durable {
                 if !look.is_flushed() {
-                    patiently(self.options, self.flush.reach(look.header.insert_lsn)).await?;
+                    // The session that looked is free where it has told everything, and no promise is made by it.
+                    let client = if piece.is_last {
+                        &self.reader.client
+                    } else {
+                        &*self.aside
+                    };
+                    patiently(self.options, flush::reach(client, look.header.insert_lsn)).await?;
                 }
                 is_durable = true;
             }
@@ -376,9 +383,12 @@ impl Session<'_> {
 
     /// Promises to look often. A lost promise costs nothing, so nobody waits for its WAL; nor does one that cannot be
     /// made, in a database that takes no writes: writers go on ringing.
+    ///
+    /// All in one message, which is one transaction: others may ask something of the same session right behind it, and must
+    /// not find a transaction that has failed.
     async fn extend_lease(&self, milliseconds: i32) -> Result<(), SourceError> {
         let extend = format!(
-            "BEGIN; SET LOCAL synchronous_commit = off; SELECT bellwether.extend_lease({milliseconds}); COMMIT"
+            "SET LOCAL synchronous_commit = off; SELECT bellwether.extend_lease({milliseconds})"
         );
         let promise = async {
             match self.aside.batch_execute(&extend).await {
@@ -387,7 +397,7 @@ impl Session<'_> {
                         error = &error as &dyn std::error::Error,
                         "no promise to look often could be made"
                     );
-                    Ok(self.aside.batch_execute("ROLLBACK").await?)
+                    Ok(())
                 }
                 outcome => Ok(outcome?),
             }

@@ -119,6 +119,54 @@ async fn writers_who_queue_for_the_bell_get_a_lease_though_slow_commits_let_only
     futures::future::join(futures::future::join_all(writers), extended).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promise_that_cannot_be_made_costs_the_session_nothing() {
+    const WRITERS: usize = 4;
+    const EACH: usize = 300;
+    let database = TestDatabase::new().await;
+    let relay = Relay::start(&database.url(), &[]).await;
+    let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
+    subscriber.frame("snapshot").await;
+    let client = database.client().await;
+    // Promises wait for this lock, and give up.
+    let holder = database.client().await;
+    holder
+        .batch_execute("BEGIN; LOCK TABLE bellwether.timeline IN SHARE UPDATE EXCLUSIVE MODE")
+        .await
+        .expect("locked");
+    let before = lease(&client).await;
+    // What is not flushed by others makes the relay ask behind a promise in the same moment.
+    let writers = (0..WRITERS).map(|writer| {
+        let database = &database;
+        async move {
+            let client = database.client().await;
+            client
+                .batch_execute("SET synchronous_commit = off")
+                .await
+                .expect("set");
+            for number in 0..EACH {
+                insert(&client, &format!("{writer} {number}")).await;
+            }
+        }
+    });
+    futures::future::join_all(writers).await;
+    insert(&client, "the last").await;
+    let frames = subscriber
+        .frames_until(|frame| frame.to_string().contains("the last"))
+        .await;
+    let doubts: Vec<_> = frames
+        .iter()
+        .filter(|frame| frame["status"] == "degraded")
+        .collect();
+    assert_eq!(doubts, [&serde_json::Value::Null; 0]);
+    let events = frames
+        .iter()
+        .filter_map(|frame| frame["events"].as_array())
+        .map(Vec::len);
+    assert_eq!(events.sum::<usize>(), WRITERS * EACH + 1);
+    assert_eq!(lease(&client).await, before, "no promise could be made");
+}
+
 #[tokio::test]
 async fn a_writer_that_was_silent_under_a_lease_and_commits_long_after_it_is_heard() {
     let database = TestDatabase::new().await;

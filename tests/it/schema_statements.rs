@@ -328,6 +328,43 @@ async fn a_column_that_is_newer_than_the_writers_snapshot_travels_too() {
 }
 
 #[tokio::test]
+async fn an_event_has_its_row_though_a_column_goes_that_the_writers_snapshot_still_has() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "ALTER TABLE sync_operations ADD COLUMN extra text;
+             INSERT INTO sync_operations (operation_type, extra) VALUES ('upload', 'more')",
+        )
+        .await;
+    let other = probe.database.client().await;
+    probe
+        .run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+        .await;
+    other
+        .batch_execute("ALTER TABLE sync_operations DROP COLUMN extra")
+        .await
+        .expect("dropped");
+    probe
+        .run("UPDATE sync_operations SET message = 'old snapshot'; COMMIT")
+        .await;
+    for number in 0..8 {
+        probe
+            .run(&format!("UPDATE sync_operations SET message = '{number}'"))
+            .await;
+    }
+    probe
+        .holds("SELECT count(*) = 10 AND bool_and((operation IS NULL) <> (payload IS NULL)) FROM bellwether.event")
+        .await;
+    assert!(
+        probe
+            .events()
+            .await
+            .iter()
+            .all(|event| event.data["operation_type"] == "upload")
+    );
+}
+
+#[tokio::test]
 async fn an_event_keeps_each_column_that_the_table_was_made_with() {
     let probe = Probe::new().await;
     let columns = |of: &str| {

@@ -150,6 +150,9 @@ async fn a_client_that_slept_while_everything_moved_on_is_resumed_or_reset_but_n
         subscriber.frame("snapshot").await;
         asleep.push((mode, subscriber));
     }
+    let mut witness =
+        Subscriber::connect(relay.address, "topics=operations&operation_type=the%20last").await;
+    witness.frame("snapshot").await;
     // Far more than the socket, the outbox and the ring hold, while nobody reads.
     for _ in 0..40 {
         client
@@ -157,6 +160,11 @@ async fn a_client_that_slept_while_everything_moved_on_is_resumed_or_reset_but_n
             .await
             .expect("inserted");
     }
+    client
+        .batch_execute("INSERT INTO sync_operations (operation_type) VALUES ('the last')")
+        .await
+        .expect("inserted");
+    witness.frame("events").await;
     for (mode, mut subscriber) in asleep {
         // It wakes, reads what is there, and is told how things stand.
         let told =

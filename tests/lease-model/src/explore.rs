@@ -1,7 +1,9 @@
 //! Visits every state that can be reached, the nearest first, so that what it finds is the shortest story.
 
-use std::collections::HashMap;
 use std::fmt::Write;
+
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
 
 use super::Broken;
 use super::step::Step;
@@ -17,8 +19,7 @@ pub enum Found {
 
 /// All states so far, and how each was reached first.
 struct Visited {
-    numbers: HashMap<World, u32>,
-    states: Vec<World>,
+    states: IndexSet<World, FxBuildHasher>,
     reached: Vec<Option<u32>>,
 }
 
@@ -26,14 +27,13 @@ struct Visited {
 /// can turn calm again from everywhere once nobody writes.
 pub fn explore(broken: Broken, rests: bool) -> Found {
     let mut visited = Visited {
-        numbers: HashMap::new(),
-        states: Vec::new(),
+        states: IndexSet::default(),
         reached: Vec::new(),
     };
     visited.visit(World::beginning().canonical(), None);
     let mut came_quietly: Vec<(u32, u32)> = Vec::new();
     let mut current = 0;
-    while let Some(world) = visited.states.get(current).cloned() {
+    while let Some(world) = visited.states.get_index(current).cloned() {
         let here = number(current);
         if world.loses_an_event() {
             return Found::Lost(visited.story(here, broken));
@@ -58,14 +58,11 @@ fn number(index: usize) -> u32 {
 
 impl Visited {
     fn visit(&mut self, world: World, from: Option<u32>) -> u32 {
-        if let Some(known) = self.numbers.get(&world) {
-            return *known;
+        let (index, is_new) = self.states.insert_full(world);
+        if is_new {
+            self.reached.push(from);
         }
-        let new = number(self.states.len());
-        self.numbers.insert(world.clone(), new);
-        self.states.push(world);
-        self.reached.push(from);
-        new
+        number(index)
     }
 
     /// A state from which quiet steps do not lead to rest.

@@ -60,6 +60,8 @@ pub(super) struct Snapshot {
 pub(super) struct Relay {
     pub(super) phase: Phase,
     pub(super) doing: Doing,
+    /// Of the lease, by another session of the relay while it goes on looking.
+    pub(super) extension: Extension,
     pub(super) listens: bool,
     /// A notification has arrived that it has not taken notice of.
     pub(super) rung: bool,
@@ -75,9 +77,13 @@ pub(super) enum Doing {
     Nothing,
     Waiting,
     /// Has read the events of a snapshot; whether the fence was passed in it.
-    Looking {
-        passed: bool,
-    },
+    Looking { passed: bool },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Extension {
+    /// None is being made.
+    Nothing,
     /// Has the lock, and has read the lease.
     Locked {
         held: Until,
@@ -106,6 +112,7 @@ impl Relay {
     const NEW: Self = Self {
         phase: Phase::Awake,
         doing: Doing::Nothing,
+        extension: Extension::Nothing,
         listens: false,
         rung: false,
         moved: false,
@@ -116,11 +123,8 @@ impl Relay {
         Self::NEW
     }
 
-    pub(super) fn is_extending(&self) -> bool {
-        !matches!(
-            self.doing,
-            Doing::Nothing | Doing::Waiting | Doing::Looking { .. }
-        )
+    pub(super) fn has_the_lock(&self) -> bool {
+        self.extension != Extension::Nothing
     }
 
     /// Will not look unless it is woken.
@@ -129,16 +133,16 @@ impl Relay {
     }
 
     fn untils(&mut self) -> [Option<&mut Until>; 2] {
-        match &mut self.doing {
-            Doing::Locked { held, .. } | Doing::Extended { held, .. } => [Some(held), None],
-            Doing::Computed { held, until, .. } => [Some(held), Some(until)],
+        match &mut self.extension {
+            Extension::Locked { held, .. } | Extension::Extended { held, .. } => [Some(held), None],
+            Extension::Computed { held, until, .. } => [Some(held), Some(until)],
             _ => [None, None],
         }
     }
 
     fn transaction(&mut self) -> Option<&mut Transaction> {
-        match &mut self.doing {
-            Doing::Extended { transaction, .. } | Doing::Checked { transaction, .. } => {
+        match &mut self.extension {
+            Extension::Extended { transaction, .. } | Extension::Checked { transaction, .. } => {
                 Some(transaction)
             }
             _ => None,
@@ -177,7 +181,7 @@ impl World {
     /// An event is committed, and a relay sleeps that has not read it.
     pub(super) fn loses_an_event(&self) -> bool {
         // Whoever is about to ring for an extension may yet wake it.
-        !self.relays.iter().any(Relay::is_extending)
+        !self.relays.iter().any(Relay::has_the_lock)
             && self.relays.iter().enumerate().any(|(relay, state)| {
                 let unread = |writer: &Writer| matches!(writer, Writer::Committed(unread) if unread & 1 << relay != 0);
                 state.sleeps() && !state.forsaken && self.writers.iter().any(unread)
