@@ -147,7 +147,7 @@ fn push_value(json: &mut String, kind: Kind, value: &[u8]) -> Result<(), RowErro
         Kind::Bigint => push(json, format_args!("{}", i64::from_be_bytes(whole(value)?))),
         Kind::Numeric => push_numeric(json, value)?,
         Kind::Real => match f32::from_be_bytes(whole(value)?) {
-            number if number.is_finite() => push(json, format_args!("{number}")),
+            number if number.is_finite() => push_real(json, number),
             number if number.is_nan() => json.push_str("\"NaN\""),
             number => json.push_str(if number > 0.0 {
                 "\"Infinity\""
@@ -166,6 +166,36 @@ fn push_value(json: &mut String, kind: Kind, value: &[u8]) -> Result<(), RowErro
 
 fn push(json: &mut String, what: std::fmt::Arguments<'_>) {
     let _ = json.write_fmt(what); // a String takes everything
+}
+
+/// The decimal number with the fewest digits that is this one, and of several the nearest, written as PostgreSQL does. It
+/// goes another way than Rust's shortest form in two points: of two that are as near it takes the even one, not the
+/// greater one, and it takes none that is as near to the next number.
+fn push_real(json: &mut String, number: f32) {
+    let exact = f64::from(number);
+    let fewest = format!("{number:e}");
+    let is_of_mantissa = |byte: &u8| *byte != b'e';
+    let mantissa = fewest.bytes().take_while(is_of_mantissa);
+    let digits = mantissa.filter(u8::is_ascii_digit).count();
+    let middle = |next: f32| (exact + f64::from(next)) / 2.0;
+    let middles = [middle(number.next_down()), middle(number.next_up())];
+    let tells = |text: &String| {
+        text.parse() == Ok(number) && text.parse().is_ok_and(|value| !middles.contains(&value))
+    };
+    let rounded = |digits: usize| format!("{exact:.*e}", digits - 1);
+    let shown = [rounded(digits), fewest]
+        .into_iter()
+        .chain((digits + 1..9).map(rounded))
+        .find(tells)
+        .unwrap_or_else(|| rounded(9)); // nine are always enough
+    match shown.split_once('e').map(|(_, power)| power.parse::<i32>()) {
+        Some(Ok(power)) if !(-4..6).contains(&power) => {
+            let mantissa = &shown[..shown.len() - power.to_string().len() - 1];
+            let sign = if power < 0 { '-' } else { '+' };
+            push(json, format_args!("{mantissa}e{sign}{:02}", power.abs()));
+        }
+        _ => push(json, format_args!("{}", shown.parse().unwrap_or(exact))),
+    }
 }
 
 /// Groups of four decimal digits: how many, the weight of the first one as a power of 10,000, the sign, and how many
