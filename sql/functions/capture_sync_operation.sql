@@ -61,7 +61,7 @@ BEGIN
     operation := CASE WHEN bellwether.sync_operations_is_as_made('public.sync_operations') THEN NEW END;
     INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, operation, payload)
     VALUES ('operations', kind, NEW.id, NEW.revision, old_status, old_owner, old_operation_type, old_source, operation,
-            CASE WHEN operation IS NULL THEN bellwether.row_in_utc(NEW) END);
+            CASE WHEN operation.id IS NULL THEN bellwether.row_in_utc(NEW) END);
 
     -- A relay has promised to look: most writers need not know more. See bellwether.ring().
     IF (pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass) OPERATOR(pg_catalog.-)

@@ -25,6 +25,8 @@
 //! 1. While a relay is calm, no transaction that was silent under a lease is unread and open: nobody has to ring for it.
 //! 2. A lease that had run out is extended only with a ring for the other relays, who may be calm. A relay that hears it
 //!    looks, finds that the lease has moved, and is awake.
+//!    The relay looks on while its extension is on its way. It can turn calm only behind a fence, and the fence goes by
+//!    the same session, one statement after the other.
 //! 3. A relay that dies takes nothing with it: the lease runs out within its length, and writers ring again.
 //!
 //! Each relay does all of this by itself. The rules are proven by `tests/lease-model`: a small world of relays, writers
