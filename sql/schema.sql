@@ -1095,28 +1095,6 @@ $$;
 
 COMMENT ON FUNCTION bellwether.trim_log(older_than interval, larger_than bigint) IS 'Empties the slots of the event log whose events are all older than the given time, or the oldest ones while the log has more than the given bytes, and returns how many bytes were freed. Events are kept up to a third longer than asked. The relays run it every minute. Readers whose cursor is older are told so.';
 
--- Name: wait_for_flush(pg_lsn, integer); Type: FUNCTION; Schema: bellwether; Owner: -
-
-CREATE FUNCTION bellwether.wait_for_flush(wanted pg_lsn, milliseconds integer) RETURNS pg_lsn
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-DECLARE
-    flushed pg_catalog.pg_lsn := pg_catalog.pg_current_wal_flush_lsn();
-BEGIN
-    FOR waited IN 1 .. milliseconds LOOP
-        EXIT WHEN flushed >= wanted;
-        PERFORM pg_catalog.pg_sleep(0.001);
-        flushed := pg_catalog.pg_current_wal_flush_lsn();
-    END LOOP;
-    RETURN flushed;
-END
-$$;
-
--- Name: FUNCTION wait_for_flush(wanted pg_lsn, milliseconds integer); Type: COMMENT; Schema: bellwether; Owner: -
-
-COMMENT ON FUNCTION bellwether.wait_for_flush(wanted pg_lsn, milliseconds integer) IS 'For relays: waits at most so many milliseconds, roughly, for the WAL to be flushed up to a position, and returns how far it is.';
-
 -- Name: sync_operations; Type: TABLE; Schema: public; Owner: -
 
 CREATE TABLE public.sync_operations (

@@ -90,7 +90,6 @@ pub const FUNCTIONS: &[Function] = &[
     function!("record_sync_error"),
     function!("report_connection"),
     function!("mark_stalled"),
-    function!("wait_for_flush"),
     function!("trim_log"),
     function!("summarize_event_index"),
     function!("sync_health_status"),
