@@ -3,7 +3,7 @@
 --
 -- It may write where the caller may not, hence SECURITY DEFINER, and must find nothing by the caller's search_path, or his
 -- code would run with the owner's rights. The other such functions set a path of their own; here that would be a
--- twentieth of what a report costs. So each name, type and operator is written with its schema, and nothing is that looks
+-- fortieth of what a report costs. So each name, type and operator is written with its schema, and nothing is that looks
 -- for an operator by itself: no IN, no BETWEEN, no IS DISTINCT FROM. What is recorded does not depend on the writer's
 -- settings. It fires for replicated rows too (ENABLE ALWAYS), and records an update only where the revision moved: a mere
 -- sign of life is no event.

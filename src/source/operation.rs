@@ -3,7 +3,7 @@
 //! `row_to_json` would do the same, and does where looks are few. But it looks up the type and the output function of each of
 //! 32 columns for each row, and the reading session is one process among the writers': once it takes more than its
 //! share of the processors it waits for its turn as they do, and every screen with it. `record_send` hands out what it
-//! has, and the rest is done here. What comes out is the same but for the way in which a number is written.
+//! has, and the rest is done here. What comes out is the same, numbers included.
 
 use std::fmt::Write;
 
