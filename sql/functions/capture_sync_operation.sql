@@ -10,8 +10,8 @@
 --
 -- The hot path of every report, and PL/pgSQL prepares each expression afresh in each transaction: see
 -- derive_sync_operation. The test of the revision is in here because a WHEN clause is parsed afresh by each statement.
--- sync_operations_is_as_made() is a constant by the time that the expression runs. The payload goes by what came of it, and
--- not by the function once more: the two expressions are planned at different times, and might not agree.
+-- sync_operations_is_as_made() is a constant by the time that it runs. It is asked once: two expressions would be planned at
+-- different times, and might not agree.
 CREATE OR REPLACE FUNCTION bellwether.capture_sync_operation() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -21,6 +21,7 @@ DECLARE
     old_operation_type pg_catalog.text;
     old_source         pg_catalog.text;
     operation          bellwether.operation;
+    payload            pg_catalog.json;
 BEGIN
     -- Not the commonest change, which moves nothing that subscribers filter on. In an INSERT all of OLD is null.
     IF (NEW.revision OPERATOR(pg_catalog.<>) OLD.revision AND NEW.status OPERATOR(pg_catalog.=) OLD.status
@@ -58,10 +59,13 @@ BEGIN
         END IF;
     END IF;
 
-    operation := CASE WHEN bellwether.sync_operations_is_as_made('public.sync_operations') THEN NEW END;
+    IF bellwether.sync_operations_is_as_made('public.sync_operations') THEN
+        operation := NEW;
+    ELSE
+        payload := bellwether.row_in_utc(NEW);
+    END IF;
     INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, operation, payload)
-    VALUES ('operations', kind, NEW.id, NEW.revision, old_status, old_owner, old_operation_type, old_source, operation,
-            CASE WHEN operation.id IS NULL THEN bellwether.row_in_utc(NEW) END);
+    VALUES ('operations', kind, NEW.id, NEW.revision, old_status, old_owner, old_operation_type, old_source, operation, payload);
 
     -- A relay has promised to look: most writers need not know more. See bellwether.ring().
     IF (pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass) OPERATOR(pg_catalog.-)

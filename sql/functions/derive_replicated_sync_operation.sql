@@ -37,6 +37,13 @@ BEGIN
     ELSE
         NEW.completed_at := NULL;
     END IF;
+    -- What no trigger of ours writes: a report that is made here later would fail on it.
+    IF NOT pg_catalog.isfinite(NEW.progressed_at) THEN
+        NEW.progressed_at := NULL;
+    END IF;
+    IF NOT (NEW.items_per_second > 0::real AND NEW.items_per_second < 'infinity'::real) THEN
+        NEW.items_per_second := NULL;
+    END IF;
     IF NEW.progress < 0.0 OR NEW.progress > 100.0 OR NEW.processed_items < 0 OR NEW.processed_items > NEW.total_items THEN
         PERFORM bellwether.refuse_implausible_progress(NEW.progress, NEW.processed_items, NEW.total_items);
     END IF;

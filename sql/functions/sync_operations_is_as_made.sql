@@ -5,26 +5,19 @@
 -- statement, where it costs nothing. What makes that right: a plan that names a table is made anew once the table has been
 -- altered, and the caller's statement holds a lock on it until it ends.
 --
--- A statement's snapshot may be older than a column that has just been added or dropped. So the last two conditions do not
--- go by the snapshot: has_column_privilege() knows the table as it is, and is null only where there is no such column.
+-- A statement's snapshot may be older than a column that has just been added or dropped. So has_column_privilege() is asked,
+-- which knows the table as it is, and is null only where there is no such column.
+--
+-- Each session asks once, in its first report; so it is one short query.
 CREATE OR REPLACE FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    WITH attribute AS (
-        SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod
-        FROM pg_catalog.pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped
-    ), present AS (
-        SELECT a.attnum, a.attname, a.atttypid, a.atttypmod FROM attribute a WHERE a.attrelid = sync_operations
-    ), kept AS (
-        SELECT a.attnum, a.attname, a.atttypid, a.atttypmod
-        FROM attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
-        WHERE t.oid = 'bellwether.operation'::pg_catalog.regtype
-    )
-    SELECT NOT EXISTS (SELECT FROM (TABLE present EXCEPT TABLE kept) added)
-       AND NOT EXISTS (SELECT FROM (TABLE kept EXCEPT TABLE present) dropped)
-       AND NOT EXISTS (SELECT FROM present p WHERE pg_catalog.has_column_privilege(sync_operations, p.attnum, 'SELECT') IS NULL)
+    SELECT NOT EXISTS (
+               SELECT FROM pg_catalog.pg_attribute a
+               WHERE a.attrelid IN (sync_operations, 'bellwether.operation'::pg_catalog.regclass) AND a.attnum > 0 AND NOT a.attisdropped
+               GROUP BY a.attnum, a.attname, a.atttypid, a.atttypmod
+               HAVING pg_catalog.count(*) <> 2 OR pg_catalog.has_column_privilege(sync_operations, a.attnum, 'SELECT') IS NULL)
        AND pg_catalog.has_column_privilege(sync_operations,
-               (SELECT pg_catalog.max(a.attnum) + 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = sync_operations)::smallint,
-               'SELECT') IS NULL
+               (SELECT c.relnatts + 1 FROM pg_catalog.pg_class c WHERE c.oid = sync_operations)::smallint, 'SELECT') IS NULL
 $$;
 COMMENT ON FUNCTION bellwether.sync_operations_is_as_made(regclass) IS
     'Whether sync_operations has only the columns that bellwether.operation has, of the same types and in the same places: then an event keeps its row as one.';

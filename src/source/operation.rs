@@ -37,8 +37,29 @@ pub(super) struct Columns(Vec<Column>);
 
 #[derive(Debug)]
 struct Column {
-    name: String,
+    /// What stands before the value in JSON: `,"status":`.
+    label: String,
     kind: Kind,
+    /// Where the value belongs, if subscribers filter on it.
+    key: Option<Key>,
+}
+
+type Key = fn(&mut Keys) -> &mut Option<Box<str>>;
+
+impl Column {
+    fn new(index: usize, name: &str, kind: Kind) -> Self {
+        let mut label = String::from(if index == 0 { "{" } else { "," });
+        push_json_string(&mut label, name);
+        label.push(':');
+        let key: Option<Key> = match name {
+            "owner" => Some(|keys| &mut keys.owner),
+            "operation_type" => Some(|keys| &mut keys.operation_type),
+            "status" => Some(|keys| &mut keys.status),
+            "source" => Some(|keys| &mut keys.source),
+            _ => None,
+        };
+        Self { label, kind, key }
+    }
 }
 
 /// How the value of a column is sent.
@@ -73,13 +94,11 @@ impl Columns {
     /// Asks for them. None where one is of a type that this version does not know: a newer one has added it.
     pub(super) async fn ask(client: &Client) -> Result<Option<Self>, tokio_postgres::Error> {
         let rows = client.query_typed(COLUMNS, &[]).await?;
-        let column = |row: &tokio_postgres::Row| {
-            Some(Column {
-                name: row.get(0),
-                kind: Kind::of(row.get(1))?,
-            })
+        let column = |(index, row): (usize, &tokio_postgres::Row)| {
+            Some(Column::new(index, row.get(0), Kind::of(row.get(1))?))
         };
-        Ok(rows.iter().map(column).collect::<Option<_>>().map(Self))
+        let columns = rows.iter().enumerate().map(column);
+        Ok(columns.collect::<Option<_>>().map(Self))
     }
 
     /// The row as a JSON object, and the columns in it that subscribers filter on, from what `record_send` makes: the
@@ -91,15 +110,13 @@ impl Columns {
         }
         let mut keys = Keys::default();
         let mut json = String::with_capacity(1_024);
-        for (index, column) in self.0.iter().enumerate() {
+        for column in &self.0 {
             let kind = u32::from_be_bytes(take(&mut sent)?);
             if Kind::of(kind) != Some(column.kind) {
                 return Err(RowError::OtherColumns);
             }
             let length = i32::from_be_bytes(take(&mut sent)?);
-            json.push(if index == 0 { '{' } else { ',' });
-            push_json_string(&mut json, &column.name);
-            json.push(':');
+            json.push_str(&column.label);
             let Ok(length) = usize::try_from(length) else {
                 json.push_str("null");
                 continue;
@@ -107,14 +124,9 @@ impl Columns {
             let (value, rest) = sent.split_at_checked(length).ok_or(RowError::Malformed)?;
             sent = rest;
             push_value(&mut json, column.kind, value)?;
-            let key = match column.name.as_str() {
-                "owner" => &mut keys.owner,
-                "operation_type" => &mut keys.operation_type,
-                "status" => &mut keys.status,
-                "source" => &mut keys.source,
-                _ => continue,
-            };
-            *key = Some(text(value)?.into());
+            if let Some(key) = column.key {
+                *key(&mut keys) = Some(text(value)?.into());
+            }
         }
         json.push('}');
         Ok((json.into(), keys))
@@ -139,12 +151,14 @@ fn text(value: &[u8]) -> Result<&str, RowError> {
 
 fn push_value(json: &mut String, kind: Kind, value: &[u8]) -> Result<(), RowError> {
     match kind {
-        Kind::Uuid => push(
-            json,
-            format_args!("\"{}\"", uuid::Uuid::from_bytes(whole(value)?)),
-        ),
+        Kind::Uuid => {
+            let id = uuid::Uuid::from_bytes(whole(value)?).hyphenated();
+            json.push('"');
+            json.push_str(id.encode_lower(&mut uuid::Uuid::encode_buffer()));
+            json.push('"');
+        }
         Kind::Text => push_json_string(json, text(value)?),
-        Kind::Bigint => push(json, format_args!("{}", i64::from_be_bytes(whole(value)?))),
+        Kind::Bigint => push_integer(json, i64::from_be_bytes(whole(value)?)),
         Kind::Numeric => push_numeric(json, value)?,
         Kind::Real => match f32::from_be_bytes(whole(value)?) {
             number if number.is_finite() => push_real(json, number),
@@ -166,6 +180,18 @@ fn push_value(json: &mut String, kind: Kind, value: &[u8]) -> Result<(), RowErro
 
 fn push(json: &mut String, what: std::fmt::Arguments<'_>) {
     let _ = json.write_fmt(what); // a String takes everything
+}
+
+fn push_integer(json: &mut String, number: i64) {
+    json.push_str(itoa::Buffer::new().format(number));
+}
+
+/// With zeros in front, where it has fewer digits.
+fn push_digits(json: &mut String, number: i64, digits: usize) {
+    let mut buffer = itoa::Buffer::new();
+    let shown = buffer.format(number);
+    (shown.len()..digits).for_each(|_| json.push('0'));
+    json.push_str(shown);
 }
 
 /// The decimal number with the fewest digits that is this one, and of several the nearest, written as PostgreSQL does. It
@@ -224,18 +250,20 @@ fn push_numeric(json: &mut String, mut value: &[u8]) -> Result<(), RowError> {
         usize::try_from(i32::from(weight) - power)
             .ok()
             .and_then(|index| value.get(index * 2..index * 2 + 2))
-            .map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+            .map_or(0, |bytes| {
+                i64::from(u16::from_be_bytes([bytes[0], bytes[1]]))
+            })
     };
     let first = i32::from(weight).max(0);
-    push(json, format_args!("{}", group(first)));
+    push_integer(json, group(first));
     for power in (0..first).rev() {
-        push(json, format_args!("{:04}", group(power)));
+        push_digits(json, group(power), 4);
     }
     if scale > 0 {
         json.push('.');
         let end = json.len() + scale;
         for power in 1..=scale.div_ceil(4) {
-            push(json, format_args!("{:04}", group(-(power as i32))));
+            push_digits(json, group(-(power as i32)), 4);
         }
         json.truncate(end);
     }
@@ -258,15 +286,26 @@ fn push_instant(json: &mut String, microseconds: i64) {
     } else {
         (1 - year, " BC")
     };
-    push(
-        json,
-        format_args!("\"{shown:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"),
-    );
+    let parts = [
+        ('"', shown, 4),
+        ('-', month, 2),
+        ('-', day, 2),
+        ('T', hour, 2),
+        (':', minute, 2),
+        (':', second, 2),
+    ];
+    for (before, number, digits) in parts {
+        json.push(before);
+        push_digits(json, number, digits);
+    }
     if fraction > 0 {
-        push(json, format_args!(".{fraction:06}"));
+        json.push('.');
+        push_digits(json, fraction, 6);
         json.truncate(json.trim_end_matches('0').len());
     }
-    push(json, format_args!("+00:00{era}\""));
+    json.push_str("+00:00");
+    json.push_str(era);
+    json.push('"');
 }
 
 /// Year, month and day of a day counted from 2000-01-01, in the Gregorian calendar with a year 0. The algorithm is Howard
@@ -291,11 +330,9 @@ mod tests {
     use super::*;
 
     fn columns(kinds: &[(&str, Kind)]) -> Columns {
-        let column = |(name, kind): &(&str, Kind)| Column {
-            name: (*name).to_owned(),
-            kind: *kind,
-        };
-        Columns(kinds.iter().map(column).collect())
+        let column =
+            |(index, (name, kind)): (usize, &(&str, Kind))| Column::new(index, name, *kind);
+        Columns(kinds.iter().enumerate().map(column).collect())
     }
 
     fn sent(fields: &[(u32, Option<&[u8]>)]) -> Vec<u8> {

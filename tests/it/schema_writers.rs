@@ -183,6 +183,32 @@ async fn a_revision_that_no_clock_gives_is_not_taken_over_and_the_row_can_still_
 }
 
 #[tokio::test]
+async fn what_only_a_publisher_can_write_does_not_fail_a_later_report() {
+    let probe = Probe::new().await;
+    for (progressed_at, rate) in [
+        ("-infinity", "1"),
+        ("infinity", "1"),
+        ("2026-01-01Z", "NaN"),
+        ("2026-01-01Z", "infinity"),
+        ("2026-01-01Z", "-0.1"),
+        ("2026-01-01Z", "0"),
+    ] {
+        probe
+            .run(&format!(
+                "SET session_replication_role = replica;
+                 INSERT INTO sync_operations (operation_type, status, started_at, total_items, processed_items, progressed_at, items_per_second)
+                     VALUES ('upload', 'in_progress', '2026-01-01Z', 10, 1, '{progressed_at}', '{rate}');
+                 RESET session_replication_role;
+                 UPDATE sync_operations SET processed_items = 2"
+            ))
+            .await;
+        let found = "SELECT items_per_second > 0 AND items_per_second < 'infinity' AND isfinite(progressed_at) FROM sync_operations";
+        probe.holds(found).await;
+        probe.run("DELETE FROM sync_operations").await;
+    }
+}
+
+#[tokio::test]
 async fn an_operator_that_somebody_else_has_made_is_not_run_with_the_rights_of_a_writer() {
     let probe = Probe::new().await;
     // An operator for each pair of types that PostgreSQL has none for: whoever lacks a cast runs into it.
