@@ -1,6 +1,6 @@
 //! Measures what the design promises: how old an event is when a subscriber gets it, and what writers pay for it.
 //!
-//! `cargo bench --bench bellwether -- latency writers parts stalled bulk resume` (all six where none is named). Everything runs on this
+//! `cargo bench --bench bellwether -- latency writers parts sessions stalled bulk resume` (all of them where none is named). Everything runs on this
 //! machine against a PostgreSQL of its own, and what is compared is measured in the same run, in alternating rounds, so
 //! that ratios mean something where absolute numbers do not. `docs/benchmarks.md` says what is measured and what not.
 
@@ -15,6 +15,7 @@ mod receiver;
 mod relay;
 mod resume;
 mod server;
+mod sessions;
 mod settings;
 mod stalled;
 mod table;
@@ -28,7 +29,9 @@ use settings::Settings;
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// What can be asked for by name.
-const SECTIONS: [&str; 6] = ["latency", "writers", "parts", "stalled", "bulk", "resume"];
+const SECTIONS: [&str; 7] = [
+    "latency", "writers", "parts", "sessions", "stalled", "bulk", "resume",
+];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -52,6 +55,7 @@ async fn run() -> Outcome<()> {
             "latency" => latency::measure(&stage, &settings).await?,
             "writers" => writers::measure(&stage, &settings).await?,
             "parts" => parts::measure(&stage, &settings).await?,
+            "sessions" => sessions::measure(&stage, &settings).await?,
             "resume" => resume::measure(&stage, &settings).await?,
             "stalled" => stalled::measure(&stage, &settings).await?,
             _ => bulk::measure(&stage, &settings).await?,

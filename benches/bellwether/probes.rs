@@ -12,7 +12,8 @@ use super::receiver::Receiver;
 use super::server::Server;
 
 /// The statement carries its own instant, so the age holds the triggers and the commit too.
-const PROBE: &str = "UPDATE public.sync_operations SET processed_items = processed_items + 1,
+pub(crate) const PROBE: &str =
+    "UPDATE public.sync_operations SET processed_items = processed_items + 1,
         message = 'probe ' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
     WHERE id = $1";
 /// How long the last probes may be on their way.

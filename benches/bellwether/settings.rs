@@ -1,4 +1,4 @@
-//! How long and how much: each setting from the environment, with a default that keeps the whole within ten minutes.
+//! How long and how much: each setting from the environment, with a default that keeps the whole within half an hour.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use super::Outcome;
 pub(crate) struct Settings {
     /// How often each measurement is repeated, in alternation with the others (`BELLWETHER_BENCH_ROUNDS`).
     pub(crate) rounds: u32,
-    /// Seconds of one round of writers (`BELLWETHER_BENCH_WRITER_SECONDS`).
+    /// Seconds of one round of writers, after the first one (`BELLWETHER_BENCH_WRITER_SECONDS`).
     pub(crate) writer_seconds: u32,
     /// Seconds of one round of latency (`BELLWETHER_BENCH_LATENCY_SECONDS`).
     pub(crate) latency_seconds: u32,
@@ -33,7 +33,7 @@ impl Settings {
     pub(crate) fn from_environment() -> Outcome<Self> {
         Ok(Self {
             rounds: number("BELLWETHER_BENCH_ROUNDS", 3, 1..=1_000)?,
-            writer_seconds: number("BELLWETHER_BENCH_WRITER_SECONDS", 2, 1..=3_600)?,
+            writer_seconds: number("BELLWETHER_BENCH_WRITER_SECONDS", 3, 1..=3_600)?,
             latency_seconds: number("BELLWETHER_BENCH_LATENCY_SECONDS", 2, 1..=3_600)?,
             probes: number("BELLWETHER_BENCH_PROBES", 200, 1..=1_000)?,
             busy_rate: number("BELLWETHER_BENCH_BUSY_RATE", 500, 1..=1_000_000)?,

@@ -1,9 +1,11 @@
 //! What single-row writers pay: transactions a second with and without triggers, and bytes a change.
 
+use std::time::Duration;
+
 use super::Outcome;
 use super::arms::{Arm, BARE, LOUD, NAIVE, OPERATIONS, OURS, PLAIN, SILENT, Stage};
 use super::numbers::{Percentiles, median, range};
-use super::pgbench::Plan;
+use super::pgbench::{self, Plan};
 use super::probes::settle;
 use super::receiver::Receiver;
 use super::settings::Settings;
@@ -20,6 +22,7 @@ struct Round {
     transactions: f64,
     /// Bytes of WAL.
     wal: f64,
+    /// Of what was received after [`pgbench::WARM_UP`].
     ages: Option<Percentiles>,
     received: usize,
     /// Share of one core that the relay used.
@@ -119,7 +122,13 @@ async fn round(stage: &Stage, plan: &Plan, receivers: &Receivers) -> Outcome<Rou
         receiver.take()?;
     }
     let (wal, relay) = (stage.server.wal().await?, stage.relay.processor_seconds());
-    let report = plan.run(&stage.server).await?;
+    let run = plan.start(&stage.server).await?;
+    tokio::time::sleep(Duration::from_secs(pgbench::WARM_UP.into())).await;
+    let early = match receiver {
+        Some(receiver) => receiver.take()?.load.len(),
+        None => 0,
+    };
+    let report = run.finish().await?;
     let used = stage
         .relay
         .processor_seconds()
@@ -137,9 +146,9 @@ async fn round(stage: &Stage, plan: &Plan, receivers: &Receivers) -> Outcome<Rou
         tps: report.tps,
         transactions: report.transactions,
         wal,
-        received: received.len(),
+        received: early + received.len(),
         ages: Percentiles::of(received),
-        relay: used.map(|used| used / f64::from(plan.seconds)),
+        relay: used.map(|used| used / f64::from(pgbench::WARM_UP + plan.seconds)),
     })
 }
 
