@@ -584,7 +584,7 @@ COMMENT ON FUNCTION bellwether.describe_error(error public.sync_operation_errors
 
 -- Name: extend_lease(integer); Type: FUNCTION; Schema: bellwether; Owner: -
 
-CREATE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS void
+CREATE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '100ms'
@@ -600,16 +600,13 @@ BEGIN
     held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
     PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
                               (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
-    IF (held - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 <> 0
-       AND pg_catalog.pg_notification_queue_usage() < 0.5 THEN
-        PERFORM pg_catalog.pg_notify('bellwether', '');
-    END IF;
+    RETURN (held - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 <> 0;
 END
 $$;
 
 -- Name: FUNCTION extend_lease(milliseconds integer); Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON FUNCTION bellwether.extend_lease(milliseconds integer) IS 'For relays: promises to look often for the given time, and rings for the other relays if the lease had run out before.';
+COMMENT ON FUNCTION bellwether.extend_lease(milliseconds integer) IS 'For relays: promises to look often for the given time. Returns whether the lease had run out before: then the caller owes the other relays a ring (NOTIFY bellwether), in another transaction.';
 
 -- Name: ignore_replicated_row(); Type: FUNCTION; Schema: bellwether; Owner: -
 

@@ -303,7 +303,7 @@ pub struct RelayArgs {
         value_name = "URL"
     )]
     pub listen_url: Option<DatabaseConfig>,
-    /// Sessions of the database pool (besides the two that listen and look)
+    /// Sessions of the database pool (besides those that listen, look and ring)
     #[arg(long, env = "BELLWETHER_POOL_SIZE", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=1000), value_name = "N")]
     pub pool_size: u16,
     /// The longest time between two looks, bell or no bell

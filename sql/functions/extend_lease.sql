@@ -5,9 +5,10 @@
 -- The rights are the owner's, so a relay needs none on the sequence, with which it could silence writers.
 --
 -- If the lease had run out before this extension took hold (hence the clock is read after setval), other relays may have
--- turned calm meanwhile and would not hear the writers that are silent from now on. So they are rung for. Not into a
--- queue that is more than half full: a full one would refuse it, and there writers do not ring either.
-CREATE OR REPLACE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS void
+-- turned calm meanwhile and would not hear the writers that are silent from now on: then it returns true, and the caller
+-- owes them a ring (NOTIFY bellwether). In a transaction of its own: its commit queues with those of all writers who ring, and
+-- this one has to be over before it can be extended again.
+CREATE OR REPLACE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
 DECLARE
     held bigint;
@@ -20,12 +21,9 @@ BEGIN
     held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
     PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
                               (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
-    IF (held - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 <> 0
-       AND pg_catalog.pg_notification_queue_usage() < 0.5 THEN
-        PERFORM pg_catalog.pg_notify('bellwether', '');
-    END IF;
+    RETURN (held - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 <> 0;
 END
 $$;
 COMMENT ON FUNCTION bellwether.extend_lease(integer) IS
-    'For relays: promises to look often for the given time, and rings for the other relays if the lease had run out before.';
+    'For relays: promises to look often for the given time. Returns whether the lease had run out before: then the caller owes the other relays a ring (NOTIFY bellwether), in another transaction.';
 REVOKE EXECUTE ON FUNCTION bellwether.extend_lease(integer) FROM PUBLIC;

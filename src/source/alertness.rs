@@ -9,8 +9,8 @@
 //! ## Phases
 //! - **Calm**: waits for the bell and the safety tick. Nobody has promised anything, and every writer rings.
 //! - **Busy**: many transactions come, or writers queue for the lock that ringing takes: where a commit takes 5 ms, no more
-//!   than 200 that ring come in a second, however many writers there are. Extends the lease (250 ms, for those who queue 900
-//!   ms at first; renewed at half-life) and looks every 2 ms.
+//!   than 200 that ring come in a second, however many writers there are. Extends the lease (250 ms, renewed at half-life)
+//!   and looks every 2 ms.
 //! - **Awake**: has stopped extending, or another relay's lease runs. Looks often while any lease runs. Every session
 //!   begins here, because it cannot know who has been silent.
 //! - **Fenced**: no lease runs. A writer that was silent had its transaction id before it looked at the lease, so below a
@@ -23,8 +23,12 @@
 //!
 //! ## Invariants
 //! 1. While a relay is calm, no transaction that was silent under a lease is unread and open: nobody has to ring for it.
-//! 2. A lease that had run out is extended only with a ring for the other relays, who may be calm. A relay that hears it
+//! 2. Whoever extends a lease that had run out owes a ring to the other relays, who may be calm. A relay that hears it
 //!    looks, finds that the lease has moved, and is awake.
+//!    The ring is a transaction of its own, begun once the extension has committed: its commit queues with those of the
+//!    writers who still ring, one flush of the WAL for each of them, and no renewal may have to wait for that. One ring
+//!    covers all extensions before it; one that is on its way when another is owed does not count for that. What a session
+//!    that was lost may have owed the next one gives when it begins.
 //!    The relay looks on while its extension is on its way. It can turn calm only behind a fence, and the fence goes by
 //!    the same session, one statement after the other.
 //! 3. A relay that dies takes nothing with it: the lease runs out within its length, and writers ring again.
@@ -34,26 +38,23 @@
 //!
 //! ## Not promised
 //! Then the safety tick finds what was written meanwhile:
-//! - when the relay that extended a lease dies between the extension, which takes hold at once, and the commit that
-//!   rings for it, no other relay is woken;
+//! - when the relay that extended a lease dies, or loses its session, between the extension, which takes hold at once, and
+//!   the commit that rings for it, no other relay is woken until it is back; nor while it can get no session to ring by
+//!   and other writers stand in the way of the one that it has;
 //! - when the database's clock steps back by less than a lease's length, one that had run out runs once more.
 
 use std::time::{Duration, Instant};
 
 /// How long one promise lasts, in milliseconds; renewed at half of it.
-const LEASE_MS: i32 = 250;
-/// One to writers who queue. It rings for other relays, so its commit waits in their queue, and must still run when that
-/// is over.
-const LEASE_TO_A_QUEUE_MS: i32 = 900;
+pub(super) const LEASE_MS: i32 = 250;
 /// Transactions a second from which on the bell costs more than it tells.
 const BUSY_ABOVE: f64 = 500.0;
 /// Transactions a second below which it does not any more.
 const BUSY_UNTIL: f64 = 200.0;
 /// Over which time the rate is smoothed.
 const SMOOTHING: Duration = Duration::from_millis(200);
-/// Writers that queue for the bell's lock are looked for only where more transactions a second come than this,
-const WORTH_ASKING: f64 = 20.0;
-/// at least so many are open at once,
+/// Writers that queue for the bell's lock are looked for only where a look finds something and at least so many
+/// transactions open at once,
 const OPEN_AT_ONCE: usize = 2;
 /// and at most so often.
 const ASKED_EVERY: Duration = Duration::from_millis(50);
@@ -210,8 +211,8 @@ impl Alertness {
     /// Whether to look for writers who queue for the bell's lock; then tell it ([`Alertness::queue`]) if there are any.
     pub(super) fn suspects_a_queue(&mut self, shown: &Shown) -> bool {
         let suspects = !shown.lease.runs
+            && shown.transactions > 0
             && shown.open >= OPEN_AT_ONCE
-            && self.rate > WORTH_ASKING
             && !is_within(self.asked, shown.at, ASKED_EVERY);
         if suspects {
             self.asked = Some(shown.at);
@@ -225,15 +226,6 @@ impl Alertness {
         self.phase = Phase::Busy;
         self.extended = Some(shown.at);
         Next::Extend
-    }
-
-    /// How long the lease is to be extended by, in milliseconds.
-    pub(super) fn lease_ms(&self, shown: &Shown) -> i32 {
-        if is_within(self.queued, shown.at, QUEUE_COUNTS) {
-            LEASE_TO_A_QUEUE_MS
-        } else {
-            LEASE_MS
-        }
     }
 
     /// The fence that was asked for.
@@ -422,9 +414,7 @@ mod tests {
         }
         assert_eq!(asked, 20, "every 50 ms");
         let (_, _, shown) = seen(&mut relay, 2, false);
-        assert_eq!(relay.alertness.lease_ms(&shown), LEASE_MS);
         assert_eq!(relay.alertness.queue(&shown), Next::Extend);
-        assert_eq!(relay.alertness.lease_ms(&shown), LEASE_TO_A_QUEUE_MS);
         assert_eq!(
             seen(&mut relay, 2, true).0,
             Next::Look(OFTEN),

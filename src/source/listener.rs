@@ -4,15 +4,20 @@
 //! that is cut off and a quiet table look the same, so it proves every few seconds that it hears, by ringing with a
 //! word of its own that must come back. Behind a transaction pooler nobody can hear anything: there it only proves that
 //! somebody answers, and the reader looks by the clock.
+//!
+//! A commit that rings queues with those of all writers who ring. So it goes by this session only where that takes a moment,
+//! and else by one that is opened for it. Where the queue is longer than the proof has time, there is no proof.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::{Either, select};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
@@ -27,11 +32,24 @@ pub(crate) const CHANNEL: &str = "bellwether";
 /// What begins like this was rung to prove that somebody hears, and no event is behind it.
 pub(crate) const PROBE: &str = "probe ";
 
-/// Not into a queue that is more than half full, since a full one would refuse it: then nobody else rings either.
-const RING: &str = "SELECT pg_notify($1, $2) WHERE pg_notification_queue_usage() < 0.5";
+/// How long ringing may wait for the lock that it takes by a session of which more is asked.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// And by one of its own, for other relays.
+const IN_THE_QUEUE: Duration = Duration::from_secs(60);
+
+/// What came of ringing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rung {
+    Yes,
+    /// The notification queue is more than half full. A full one would refuse the ring: then nobody else rings either.
+    QueueIsFull,
+    /// Others had the lock, or were before us in the queue for it.
+    Locked,
+}
 
 /// A session that listens; dropping it ends the session.
 pub(super) struct Listener {
+    config: DatabaseConfig,
     client: Arc<Client>,
     heard: Arc<Heard>,
     word: String,
@@ -69,6 +87,7 @@ impl Listener {
             end.clone(),
         ));
         let listener = Self {
+            config: config.clone(),
             client: Arc::new(client),
             heard,
             word,
@@ -120,31 +139,78 @@ impl Listener {
         }
     }
 
+    /// Rings for all relays. Nobody rings where the notification queue is more than half full.
+    pub(super) async fn ring(&self) -> Result<(), SourceError> {
+        if ring_by(&self.client, AT_ONCE, "").await? == Rung::Locked
+            && self.ring_in_the_queue(IN_THE_QUEUE, "").await? == Rung::Locked
+        {
+            return Err(SourceError::Unrung);
+        }
+        Ok(())
+    }
+
     /// Rings, and waits until it has heard itself.
     async fn prove(&self, options: &SourceOptions) -> Result<(), SourceError> {
         if !self.hears {
             return Ok(());
         }
-        let is_answered = AtomicBool::new(false);
-        let hear = async {
-            let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-                [(&CHANNEL, Type::TEXT), (&self.word, Type::TEXT)];
-            let rung = self.client.query_typed_opt(RING, &parameters).await?;
-            is_answered.store(true, Ordering::Relaxed);
-            match rung {
-                Some(_) => self.heard.probe.notified().await,
-                None => tracing::warn!(
-                    "the notification queue of the database is more than half full, so nobody rings and the relay \
-                     looks by the clock; a session that has issued LISTEN and keeps a transaction open holds it up"
-                ),
+        let mut rung = patiently(options, async {
+            Ok(ring_by(&self.client, AT_ONCE, &self.word).await?)
+        })
+        .await?;
+        if rung == Rung::Locked {
+            match self.ring_in_the_queue(options.silence, &self.word).await {
+                Ok(late) if late != Rung::Locked => rung = late,
+                unproven => {
+                    tracing::debug!(?unproven, "it could not be proven that the bell is heard");
+                    return Ok(());
+                }
             }
-            Ok(())
-        };
-        match timeout(options.silence, hear).await {
-            Ok(outcome) => outcome,
-            Err(_) if is_answered.load(Ordering::Relaxed) => Err(SourceError::Deaf),
-            Err(_) => Err(SourceError::NoAnswer(options.silence)),
         }
+        if rung == Rung::QueueIsFull {
+            tracing::warn!(
+                "the notification queue of the database is more than half full, so nobody rings and the relay \
+                 looks by the clock; a session that has issued LISTEN and keeps a transaction open holds it up"
+            );
+            return Ok(());
+        }
+        let hearing = self.heard.probe.notified();
+        let heard = timeout(options.silence, hearing).await;
+        heard.map_err(|_| SourceError::Deaf)
+    }
+
+    /// By a session of its own, for which nothing else waits. It ends by itself, or the server would soon be full of them.
+    async fn ring_in_the_queue(&self, limit: Duration, word: &str) -> Result<Rung, SourceError> {
+        let asking = async {
+            let (client, connection) = self.config.connect("bellwether ringer").await?;
+            match select(pin!(ring_by(&client, limit, word)), pin!(connection)).await {
+                Either::Left((rung, _)) => Ok(rung?),
+                Either::Right((Err(error), _)) => Err(error.into()),
+                Either::Right((Ok(()), _)) => Err(SourceError::Unrung),
+            }
+        };
+        let answered = timeout(limit * 2, asking).await;
+        answered.unwrap_or(Err(SourceError::NoAnswer(limit * 2)))
+    }
+}
+
+/// Rings in one message, which is one transaction. Nobody waits for its WAL: it has none that matters.
+async fn ring_by(
+    client: &Client,
+    limit: Duration,
+    word: &str,
+) -> Result<Rung, tokio_postgres::Error> {
+    let ring = format!(
+        "SET LOCAL lock_timeout = {}; SET LOCAL synchronous_commit = off;
+         SELECT pg_notify('{CHANNEL}', '{word}') WHERE pg_notification_queue_usage() < 0.5",
+        limit.as_millis().max(1)
+    );
+    let is_row = |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(_));
+    match client.simple_query(&ring).await {
+        Ok(answers) if answers.iter().any(is_row) => Ok(Rung::Yes),
+        Ok(_) => Ok(Rung::QueueIsFull),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(Rung::Locked),
+        Err(error) => Err(error),
     }
 }
 

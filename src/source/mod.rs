@@ -21,16 +21,20 @@ mod operation;
 mod replay;
 
 use std::collections::HashSet;
-use std::pin::Pin;
+use std::convert::Infallible;
+use std::error::Error;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_util::sync::CancellationToken;
 
-use self::alertness::{Alertness, Next, Shown};
+use self::alertness::{Alertness, LEASE_MS, Next, Shown};
 use self::ground::Ground;
 use self::listener::Listener;
 pub(crate) use self::listener::{CHANNEL, PROBE};
@@ -53,6 +57,9 @@ const GREATEST_BACKOFF: Duration = Duration::from_secs(5);
 /// rows, which are sorted before the first one comes: the listener's probe and the sockets' keepalive notice a database
 /// that is gone, a lock timeout one that is locked, and meanwhile the status says that a large change is being read.
 const LOAD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// When ringing for other relays is tried once more.
+const RING_AGAIN: Duration = Duration::from_secs(1);
 
 /// How the source looks.
 #[derive(Clone, Debug)]
@@ -100,6 +107,8 @@ pub(crate) enum SourceError {
     ListenerLost,
     #[error("the listening session is deaf: a doorbell that it rang itself did not come back")]
     Deaf,
+    #[error("writers queue for the doorbell, and it could not be rung")]
+    Unrung,
     #[error("the reading session was lost")]
     ReaderLost,
     #[error(
@@ -139,7 +148,7 @@ pub async fn run(
         let Err(error) = outcome;
         hub.set_status(Liveness::Degraded, Some(&reason(&error)));
         let delay = backoff.next_delay();
-        tracing::warn!(error = &error as &dyn std::error::Error, retry_in = ?delay, "lost touch with the database");
+        tracing::warn!(error = &error as &dyn Error, retry_in = ?delay, "lost touch with the database");
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(delay) => {}
@@ -153,7 +162,7 @@ async fn session(
     options: &SourceOptions,
     hub: &Hub,
     backoff: &mut Backoff,
-) -> Result<std::convert::Infallible, SourceError> {
+) -> Result<Infallible, SourceError> {
     if config.look_for_pooler().await? {
         tracing::warn!(
             every = ?options.poll,
@@ -172,6 +181,7 @@ async fn session(
         )
     });
     let session = Session {
+        listener: &listener,
         options,
         hub,
         reader,
@@ -179,7 +189,7 @@ async fn session(
         aside: listener.client(),
         ground,
     };
-    let mut doubts = std::pin::pin!(listener.watch(options, &session.ground));
+    let mut doubts = pin!(listener.watch(options, &session.ground));
 
     match hub.cursor() {
         Some(cursor) if cursor.epoch == session.ground.epoch => {
@@ -208,15 +218,20 @@ async fn session(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut alertness = Alertness::new(Instant::now());
     let mut promise: Option<Promise<'_>> = None;
+    let ring_owed = Notify::new();
+    // The session before may have owed one that it did not come to give.
+    ring_owed.notify_one();
+    let mut paying = pin!(session.pay(&ring_owed));
     loop {
         let shown = {
-            let mut looking = std::pin::pin!(session.look());
-            let mut long = std::pin::pin!(sleep(options.patience));
+            let mut looking = pin!(session.look());
+            let mut long = pin!(sleep(options.patience));
             let mut is_long = false;
             loop {
                 tokio::select! {
                     shown = &mut looking => break shown?,
-                    made = made(&mut promise) => made?,
+                    owes = settled(&mut promise) => if owes? { ring_owed.notify_one() },
+                    never = &mut paying => match never {},
                     doubt = &mut doubts => return Err(doubt),
                     () = &mut long, if !is_long => {
                         is_long = true;
@@ -240,11 +255,10 @@ async fn session(
         let pause = match next {
             Next::Listen => None,
             Next::Look(pause) => Some(pause),
-            // Its commit may ring and so queue with the writers: looking goes on meanwhile. The fence does wait for it, since
-            // the same session takes it.
+            // Looking goes on meanwhile. The fence does wait for it, since the same session takes it.
             Next::Extend => {
                 if promise.is_none() {
-                    promise = Some(Box::pin(session.extend_lease(alertness.lease_ms(&shown))));
+                    promise = Some(Box::pin(session.extend_lease()));
                 }
                 Some(Duration::ZERO)
             }
@@ -258,17 +272,18 @@ async fn session(
             () = hub.look_requested() => {}
             _ = tick.tick() => {}
             () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-            made = made(&mut promise) => made?,
+            owes = settled(&mut promise) => if owes? { ring_owed.notify_one() },
+            never = &mut paying => match never {},
             doubt = &mut doubts => return Err(doubt),
         }
     }
 }
 
-/// A promise to look often that is being made.
-type Promise<'a> = Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send + 'a>>;
+/// A promise to look often that is being made; whether a ring is owed for it.
+type Promise<'a> = Pin<Box<dyn Future<Output = Result<bool, SourceError>> + Send + 'a>>;
 
 /// Resolves once the promise is made, if there is one.
-async fn made(promise: &mut Option<Promise<'_>>) -> Result<(), SourceError> {
+async fn settled(promise: &mut Option<Promise<'_>>) -> Result<bool, SourceError> {
     match promise {
         Some(making) => {
             let outcome = making.await;
@@ -281,6 +296,7 @@ async fn made(promise: &mut Option<Promise<'_>>) -> Result<(), SourceError> {
 
 /// What one session reads with.
 struct Session<'a> {
+    listener: &'a Listener,
     options: &'a SourceOptions,
     hub: &'a Hub,
     reader: Reader,
@@ -381,28 +397,46 @@ impl Session<'_> {
         }
     }
 
-    /// Promises to look often. A lost promise costs nothing, so nobody waits for its WAL; nor does one that cannot be
-    /// made, in a database that takes no writes: writers go on ringing.
+    /// Promises to look often, and returns whether other relays are owed a ring for it. A lost promise costs nothing, so
+    /// nobody waits for its WAL; nor does one that cannot be made, in a database that takes no writes: writers go on ringing.
     ///
     /// All in one message, which is one transaction: others may ask something of the same session right behind it, and must
     /// not find a transaction that has failed.
-    async fn extend_lease(&self, milliseconds: i32) -> Result<(), SourceError> {
+    async fn extend_lease(&self) -> Result<bool, SourceError> {
         let extend = format!(
-            "SET LOCAL synchronous_commit = off; SELECT bellwether.extend_lease({milliseconds})"
+            "SET LOCAL synchronous_commit = off; SELECT bellwether.extend_lease({LEASE_MS})"
         );
         let promise = async {
-            match self.aside.batch_execute(&extend).await {
+            match self.aside.simple_query(&extend).await {
                 Err(error) if !error.is_closed() => {
                     tracing::debug!(
-                        error = &error as &dyn std::error::Error,
+                        error = &error as &dyn Error,
                         "no promise to look often could be made"
                     );
-                    Ok(())
+                    // Where somebody has cancelled it, the lease may have been set by then.
+                    Ok(error.code() == Some(&SqlState::QUERY_CANCELED))
                 }
-                outcome => Ok(outcome?),
+                outcome => Ok(outcome?.iter().any(
+                    |answer| matches!(answer, SimpleQueryMessage::Row(row) if row.get(0) == Some("t")),
+                )),
             }
         };
         patiently(self.options, promise).await
+    }
+
+    /// Rings for the other relays whenever that is owed. A ring that is on its way when another is owed does not count for that.
+    async fn pay(&self, owed: &Notify) -> Infallible {
+        loop {
+            owed.notified().await;
+            while let Err(error) = self.listener.ring().await {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    retry_in = ?RING_AGAIN,
+                    "other relays could not be rung for"
+                );
+                sleep(RING_AGAIN).await;
+            }
+        }
     }
 
     /// Waits for the first of what the reader asked for as long as the server is at work on it.
@@ -410,7 +444,7 @@ impl Session<'_> {
         &self,
         asking: impl Future<Output = Result<T, SourceError>>,
     ) -> Result<T, SourceError> {
-        let mut asking = std::pin::pin!(asking);
+        let mut asking = pin!(asking);
         let mut idle = 0;
         loop {
             match timeout(self.options.patience, &mut asking).await {
@@ -438,11 +472,12 @@ impl Session<'_> {
         Ok(patiently(self.options, asking).await?.is_some())
     }
 
-    /// Whether writers wait for the lock of the whole cluster that each commit with a bell takes.
+    /// Whether writers of this database wait for the lock of the whole cluster that each commit with a bell takes.
     async fn writers_queue(&self) -> Result<bool, SourceError> {
         const QUEUE: &str =
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'object' AND database = 0
-            AND classid = 'pg_database'::regclass AND objid = 0 AND NOT granted)";
+            "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+            WHERE l.locktype = 'object' AND l.database = 0 AND l.classid = 'pg_database'::regclass AND l.objid = 0 AND NOT l.granted
+                AND a.datname = current_database() AND a.application_name <> 'bellwether ringer')";
         let asking = async { Ok(self.aside.query_typed_one(QUEUE, &[]).await?) };
         Ok(patiently(self.options, asking).await?.get(0))
     }

@@ -19,6 +19,18 @@ async fn lease(client: &Client) -> i64 {
     row.get(0)
 }
 
+/// Extends the lease as a relay does, the ring included that it may owe.
+async fn promise(client: &Client, milliseconds: i32) {
+    let extend = format!("SELECT bellwether.extend_lease({milliseconds})");
+    let row = client.query_one(&extend, &[]).await.expect("extended");
+    if row.get(0) {
+        client
+            .batch_execute("NOTIFY bellwether")
+            .await
+            .expect("rung");
+    }
+}
+
 async fn insert(client: &Client, kind: &str) {
     client
         .execute(
@@ -120,6 +132,102 @@ async fn writers_who_queue_for_the_bell_get_a_lease_though_slow_commits_let_only
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promises_to_writers_who_queue_do_not_wait_in_their_queue() {
+    // A commit that waits for a standby that never comes holds up everybody who rings.
+    let held_up = server_options()
+        .setting("synchronous_standby_names", "nobody")
+        .setting("synchronous_commit", "local");
+    let server = PrivateServer::start_with(held_up).await;
+    migrate(&server.config()).await.expect("a schema");
+    let options = [
+        "--tick",
+        "100ms",
+        "--probe",
+        "200ms",
+        "--presence-every",
+        "1d",
+    ];
+    let relay = Relay::start(&server.url(), &options).await;
+    let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
+    subscriber.frame("snapshot").await;
+
+    let witness = server.client().await;
+    let count = async |of: &str| {
+        let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE {of}");
+        let row = witness.query_one(&sessions, &[]).await.expect("asked");
+        row.get::<_, i64>(0)
+    };
+    let (holder, first, second) = (
+        server.client().await,
+        server.client().await,
+        server.client().await,
+    );
+    let holding = async {
+        holder
+            .batch_execute("CREATE TABLE scratch (); SET synchronous_commit = on; BEGIN; INSERT INTO scratch DEFAULT VALUES; NOTIFY other; COMMIT")
+            .await
+            .expect("committed at last");
+    };
+    let queueing = async {
+        eventually("the commit is held up", async || {
+            count("wait_event = 'SyncRep'").await == 1
+        })
+        .await;
+        futures::future::join(insert(&first, "queued"), insert(&second, "queued")).await;
+    };
+    let promising = async {
+        eventually("two writers queue", async || {
+            count("wait_event_type = 'Lock' AND application_name = ''").await == 2
+        })
+        .await;
+        let quiet = server.client().await;
+        quiet
+            .batch_execute("SET bellwether.doorbell = 'never'")
+            .await
+            .expect("set");
+        let mut promises = BTreeSet::from([lease(&witness).await]);
+        eventually("the promise is renewed again and again", async || {
+            insert(&quiet, "beside the queue").await;
+            promises.insert(lease(&witness).await);
+            promises.len() > 10
+        })
+        .await;
+        eventually("the ring for other relays queues, too", async || {
+            count("wait_event_type = 'Lock' AND application_name = 'bellwether ringer'").await > 0
+        })
+        .await;
+        assert_eq!(count("wait_event = 'SyncRep'").await, 1, "all the while");
+        witness
+            .batch_execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+            )
+            .await
+            .expect("let go");
+    };
+    futures::join!(holding, queueing, promising);
+    insert(&witness, "the last").await;
+    let frames = subscriber
+        .frames_until(|frame| frame.to_string().contains("the last"))
+        .await;
+    let doubts: Vec<_> = frames
+        .iter()
+        .filter(|frame| frame["status"] == "degraded")
+        .collect();
+    assert_eq!(doubts, [&serde_json::Value::Null; 0]);
+    let queued = frames.iter().map(|frame| {
+        frame
+            .to_string()
+            .matches("\"operation_type\":\"queued\"")
+            .count()
+    });
+    assert_eq!(queued.sum::<usize>(), 2);
+    eventually("the ring has gone its way", async || {
+        count("application_name = 'bellwether ringer'").await == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promise_that_cannot_be_made_costs_the_session_nothing() {
     const WRITERS: usize = 4;
     const EACH: usize = 300;
@@ -176,10 +284,7 @@ async fn a_writer_that_was_silent_under_a_lease_and_commits_long_after_it_is_hea
     subscriber.frame("snapshot").await;
     for repetition in 0..5 {
         slow.batch_execute("BEGIN").await.expect("begun");
-        client
-            .batch_execute("SELECT bellwether.extend_lease(100)")
-            .await
-            .expect("extended");
+        promise(&client, 100).await;
         let silent = format!("silent {repetition}");
         insert(&slow, &silent).await;
         let promised = lease(&client).await;
@@ -224,9 +329,9 @@ async fn a_relay_that_hears_of_a_lease_when_it_has_run_out_still_waits_for_who_w
     .await;
 
     extender
-        .batch_execute("BEGIN; SELECT bellwether.extend_lease(1000)")
+        .batch_execute("SELECT bellwether.extend_lease(1000)")
         .await
-        .expect("extended");
+        .expect("extended, and not rung yet");
     slow.batch_execute("BEGIN").await.expect("begun");
     insert(&slow, "silent").await;
     let left = "SELECT last_value - extract(epoch FROM clock_timestamp()) * 1000 > 0 FROM bellwether.lease";
@@ -236,7 +341,10 @@ async fn a_relay_that_hears_of_a_lease_when_it_has_run_out_still_waits_for_who_w
     };
     assert!(runs().await, "the writer was silent");
     eventually("the lease has run out", async || !runs().await).await;
-    extender.batch_execute("COMMIT").await.expect("committed");
+    extender
+        .batch_execute("NOTIFY bellwether")
+        .await
+        .expect("rung");
     eventually("the relay has heard the ring and looked", async || {
         let found = witness.query_opt(&asleep, &[]).await;
         found.expect("asked").is_none()

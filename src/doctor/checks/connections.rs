@@ -7,7 +7,7 @@ use crate::doctor::session::{CheckError, Session};
 const ASK: &str = "SELECT current_setting('max_connections')::bigint,
     current_setting('superuser_reserved_connections')::bigint + coalesce(current_setting('reserved_connections', true)::bigint, 0),
     (SELECT sum(numbackends)::bigint FROM pg_stat_database),
-    (SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('bellwether', 'bellwether listener', 'bellwether reader')
+    (SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('bellwether', 'bellwether listener', 'bellwether reader', 'bellwether ringer')
         AND datname = current_database()),
     (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bellwether doctor'),
     r.rolsuper, r.rolconnlimit::bigint, d.datconnlimit::bigint,
@@ -15,8 +15,9 @@ const ASK: &str = "SELECT current_setting('max_connections')::bigint,
     (SELECT numbackends::bigint FROM pg_stat_database WHERE datname = current_database())
     FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = current_database()";
 
-/// Besides its pool: one that listens, one that looks, two for subscribers that are behind memory.
-const BESIDES: i64 = 4;
+/// Besides its pool: one that listens, one that looks, one that rings where writers queue for the bell, two for subscribers
+/// that are behind memory.
+const BESIDES: i64 = 5;
 /// With fewer it cannot even begin.
 const LEAST: i64 = 3;
 

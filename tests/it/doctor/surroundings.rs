@@ -107,7 +107,7 @@ async fn a_server_without_room_for_a_relay_says_so() {
     let figures = &report.check("connections")["figures"];
     assert_eq!(
         (&figures["max_connections"], &figures["needed_by_a_relay"]),
-        (&14.into(), &24.into())
+        (&14.into(), &25.into())
     );
     let report = doctor(&server.url(), &["--pool-size", "2"]).await;
     assert_eq!(

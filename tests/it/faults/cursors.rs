@@ -115,9 +115,16 @@ async fn a_client_whose_cursor_the_log_was_trimmed_past_is_reset_also_by_a_relay
     let arguments = ["--ring-bytes", "1000"];
     let mut relay = RelayProcess::start(&database.url(), &arguments).await;
     let old = cursor(&relay).await;
+    // A relay that has not read them yet could still go on from the old cursor.
+    let mut witness =
+        Subscriber::connect(relay.address, "topics=operations&operation_type=last").await;
+    witness.frame("snapshot").await;
     for _ in 0..20 {
         client.batch_execute(INSERT).await.expect("inserted");
     }
+    let last = INSERT.replace("'x'", "'last'");
+    client.batch_execute(&last).await.expect("inserted");
+    witness.frame("events").await;
     let trim =
         "UPDATE bellwether.log SET trimmed_through = (SELECT max(xid) FROM bellwether.event);
                 DELETE FROM bellwether.event";

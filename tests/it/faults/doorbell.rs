@@ -228,9 +228,11 @@ async fn a_database_whose_clock_jumps_loses_no_wake_up() {
     let before = clock().await;
     for offset in ["+3600s", "+0", "-3600s", "+86400s", "-86400s", "+0"] {
         dreamer.jump(offset);
-        // As a busy relay leaves it: promised just before the jump.
+        // As a busy relay leaves it: promised just before the jump, and rung for.
         client
-            .batch_execute("SELECT bellwether.extend_lease(250)")
+            .batch_execute(
+                "SELECT bellwether.extend_lease(250); SELECT pg_notify('bellwether', '')",
+            )
             .await
             .expect("promised");
         scene.flow().await;

@@ -8,7 +8,8 @@
 //! - a writer has its transaction id once it has inserted its event, however old its snapshot is by then; it may end by
 //!   a commit or a rollback at any later time;
 //! - the lease is a sequence: it is set at once, whatever becomes of the transaction, and read as it is;
-//! - a notification is delivered when its transaction commits, to those who listen then;
+//! - a notification is delivered when its transaction commits, to those who listen then; that of a relay for its
+//!   extension is a transaction of its own, at any time after that one;
 //! - a look reads what is committed at one instant and learns which transactions were running at that instant (xmin),
 //!   and reads the lease at a later one;
 //! - xmax is the last completed transaction + 1, which is not above all that are running.

@@ -62,6 +62,8 @@ pub(super) struct Relay {
     pub(super) doing: Doing,
     /// Of the lease, by another session of the relay while it goes on looking.
     pub(super) extension: Extension,
+    /// A ring to the others for an extension that has committed: it is on its way.
+    pub(super) owes_a_ring: bool,
     pub(super) listens: bool,
     /// A notification has arrived that it has not taken notice of.
     pub(super) rung: bool,
@@ -101,7 +103,7 @@ pub(super) enum Extension {
         held: Until,
         rings: bool,
     },
-    /// Knows whether to ring.
+    /// Knows whether it owes a ring.
     Checked {
         transaction: Transaction,
         rings: bool,
@@ -113,6 +115,7 @@ impl Relay {
         phase: Phase::Awake,
         doing: Doing::Nothing,
         extension: Extension::Nothing,
+        owes_a_ring: false,
         listens: false,
         rung: false,
         moved: false,
@@ -181,7 +184,8 @@ impl World {
     /// An event is committed, and a relay sleeps that has not read it.
     pub(super) fn loses_an_event(&self) -> bool {
         // Whoever is about to ring for an extension may yet wake it.
-        !self.relays.iter().any(Relay::has_the_lock)
+        let may_ring = |relay: &Relay| relay.has_the_lock() || relay.owes_a_ring;
+        !self.relays.iter().any(may_ring)
             && self.relays.iter().enumerate().any(|(relay, state)| {
                 let unread = |writer: &Writer| matches!(writer, Writer::Committed(unread) if unread & 1 << relay != 0);
                 state.sleeps() && !state.forsaken && self.writers.iter().any(unread)
@@ -192,6 +196,7 @@ impl World {
     pub(super) fn rests(&self) -> bool {
         self.lease == 0
             && self.relays.iter().all(Relay::sleeps)
+            && !self.relays.iter().any(|relay| relay.owes_a_ring)
             && self.writers.iter().all(|writer| *writer == Writer::Idle)
     }
 
