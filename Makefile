@@ -23,7 +23,7 @@ soak: ## random writers and subscribers against the log for ten minutes (SOAK_SE
 	@scripts/ensure-postgres
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} scripts/run-tests --profile soak --no-capture soak::
 
-bench: ## all measurements, about a quarter of an hour; docs/benchmarks.md says what they mean
+bench: ## all measurements, about twenty minutes; docs/benchmarks.md says what they mean
 	@scripts/ensure-postgres
 	cargo bench --bench bellwether
 

@@ -582,32 +582,6 @@ $$;
 
 COMMENT ON FUNCTION bellwether.describe_error(error public.sync_operation_errors) IS 'The payload of an event about an error: its row, and the owner, operation_type and source of its operation.';
 
--- Name: extend_lease(integer); Type: FUNCTION; Schema: bellwether; Owner: -
-
-CREATE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '100ms'
-    AS $$
-DECLARE
-    held bigint;
-BEGIN
-    IF milliseconds IS NULL OR milliseconds NOT BETWEEN 1 AND 1000 THEN
-        RAISE EXCEPTION 'milliseconds: expected 1 to 1000, got %', coalesce(milliseconds::pg_catalog.text, 'null')
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    LOCK TABLE bellwether.timeline IN SHARE UPDATE EXCLUSIVE MODE;
-    held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
-    PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
-                              (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
-    RETURN (held - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 <> 0;
-END
-$$;
-
--- Name: FUNCTION extend_lease(milliseconds integer); Type: COMMENT; Schema: bellwether; Owner: -
-
-COMMENT ON FUNCTION bellwether.extend_lease(milliseconds integer) IS 'For relays: promises to look often for the given time. Returns whether the lease had run out before: then the caller owes the other relays a ring (NOTIFY bellwether), in another transaction.';
-
 -- Name: ignore_replicated_row(); Type: FUNCTION; Schema: bellwether; Owner: -
 
 CREATE FUNCTION bellwether.ignore_replicated_row() RETURNS trigger
@@ -757,6 +731,32 @@ $$;
 -- Name: FUNCTION note_replicated_truncate(); Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON FUNCTION bellwether.note_replicated_truncate() IS 'Trigger: records in bellwether.log what a publication''s TRUNCATE of a slot takes away.';
+
+-- Name: promise_to_look(integer); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.promise_to_look(milliseconds integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+DECLARE
+    held bigint;
+BEGIN
+    IF milliseconds IS NULL OR milliseconds NOT BETWEEN 1 AND 1000 THEN
+        RAISE EXCEPTION 'milliseconds: expected 1 to 1000, got %', coalesce(milliseconds::pg_catalog.text, 'null')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    LOCK TABLE bellwether.timeline IN SHARE UPDATE EXCLUSIVE MODE;
+    held := coalesce(pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass), 0);
+    PERFORM pg_catalog.setval('bellwether.lease'::pg_catalog.regclass,
+                              (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint + milliseconds);
+    RETURN (held - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 <> 0;
+END
+$$;
+
+-- Name: FUNCTION promise_to_look(milliseconds integer); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.promise_to_look(milliseconds integer) IS 'For relays: promises to look often for the given time. Returns whether the lease had run out before: then the caller owes the other relays a ring (NOTIFY bellwether), in another transaction.';
 
 -- Name: refuse_implausible_operation(); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -2845,13 +2845,13 @@ REVOKE ALL ON FUNCTION bellwether.capture_truncate() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bellwether.describe_error(error public.sync_operation_errors) FROM PUBLIC;
 
--- Name: FUNCTION extend_lease(milliseconds integer); Type: ACL; Schema: bellwether; Owner: -
-
-REVOKE ALL ON FUNCTION bellwether.extend_lease(milliseconds integer) FROM PUBLIC;
-
 -- Name: FUNCTION mark_stalled(stalled_after interval); Type: ACL; Schema: bellwether; Owner: -
 
 REVOKE ALL ON FUNCTION bellwether.mark_stalled(stalled_after interval) FROM PUBLIC;
+
+-- Name: FUNCTION promise_to_look(milliseconds integer); Type: ACL; Schema: bellwether; Owner: -
+
+REVOKE ALL ON FUNCTION bellwether.promise_to_look(milliseconds integer) FROM PUBLIC;
 
 -- Name: FUNCTION summarize_event_index(); Type: ACL; Schema: bellwether; Owner: -
 

@@ -60,7 +60,7 @@ pub const MIGRATIONS: &[Migration] = &[
 /// All functions and triggers; each one after those that it names.
 pub const FUNCTIONS: &[Function] = &[
     function!("ring"),
-    function!("extend_lease"),
+    function!("promise_to_look"),
     function!("keep_revision"),
     function!("keep_replicated_revision"),
     function!("smoothed_rate"),

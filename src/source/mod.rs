@@ -258,7 +258,7 @@ async fn session(
             // Looking goes on meanwhile. The fence does wait for it, since the same session takes it.
             Next::Extend => {
                 if promise.is_none() {
-                    promise = Some(Box::pin(session.extend_lease()));
+                    promise = Some(Box::pin(session.promise_to_look()));
                 }
                 Some(Duration::ZERO)
             }
@@ -402,9 +402,9 @@ impl Session<'_> {
     ///
     /// All in one message, which is one transaction: others may ask something of the same session right behind it, and must
     /// not find a transaction that has failed.
-    async fn extend_lease(&self) -> Result<bool, SourceError> {
+    async fn promise_to_look(&self) -> Result<bool, SourceError> {
         let extend = format!(
-            "SET LOCAL synchronous_commit = off; SELECT bellwether.extend_lease({LEASE_MS})"
+            "SET LOCAL synchronous_commit = off; SELECT bellwether.promise_to_look({LEASE_MS})"
         );
         let promise = async {
             match self.aside.simple_query(&extend).await {

@@ -27,7 +27,7 @@ fn assert_never_in_doubt(frames: &[serde_json::Value]) {
 
 /// Extends the lease as a relay does, the ring included that it may owe.
 async fn promise(client: &Client, milliseconds: i32) {
-    let extend = format!("SELECT bellwether.extend_lease({milliseconds})");
+    let extend = format!("SELECT bellwether.promise_to_look({milliseconds})");
     let row = client.query_one(&extend, &[]).await.expect("extended");
     if row.get(0) {
         client
@@ -327,7 +327,7 @@ async fn a_relay_that_hears_of_a_lease_when_it_has_run_out_still_waits_for_who_w
     .await;
 
     extender
-        .batch_execute("SELECT bellwether.extend_lease(1000)")
+        .batch_execute("SELECT bellwether.promise_to_look(1000)")
         .await
         .expect("extended, and not rung yet");
     slow.batch_execute("BEGIN").await.expect("begun");

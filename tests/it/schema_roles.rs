@@ -142,7 +142,7 @@ async fn a_role_without_rights_cannot_hold_up_what_relays_and_migrators_do() {
     probe
         .run("INSERT INTO sync_operations (operation_type, status) VALUES ('x', 'in_progress')")
         .await;
-    probe.run("SELECT bellwether.extend_lease(1000)").await;
+    probe.run("SELECT bellwether.promise_to_look(1000)").await;
     probe
         .holds("SELECT last_value > 0 FROM bellwether.lease")
         .await;

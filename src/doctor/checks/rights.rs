@@ -16,7 +16,7 @@ const LACKING: &str = "
         ('public.connection_status', 'SELECT, INSERT, UPDATE, DELETE'),
         ('public.sync_status_snapshots', 'SELECT, INSERT, DELETE')
     ), sequence (name, rights) AS (VALUES ('bellwether.lease', 'SELECT'), ('bellwether.event_slot', 'SELECT'), ('bellwether.event_id', 'SELECT')),
-    routine (name) AS (VALUES ('extend_lease'), ('mark_stalled'), ('trim_log'), ('summarize_event_index'),
+    routine (name) AS (VALUES ('promise_to_look'), ('mark_stalled'), ('trim_log'), ('summarize_event_index'),
                               ('row_in_utc'))
     SELECT r || ' ON ' || name FROM relation, regexp_split_to_table(rights, ', ') AS r
     WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), r)

@@ -231,7 +231,7 @@ async fn a_database_whose_clock_jumps_loses_no_wake_up() {
         // As a busy relay leaves it: promised just before the jump, and rung for.
         client
             .batch_execute(
-                "SELECT bellwether.extend_lease(250); SELECT pg_notify('bellwether', '')",
+                "SELECT bellwether.promise_to_look(250); SELECT pg_notify('bellwether', '')",
             )
             .await
             .expect("promised");

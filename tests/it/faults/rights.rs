@@ -83,7 +83,7 @@ async fn a_relay_that_owns_nothing_does_all_of_its_work_without_a_complaint() {
                 AND (SELECT count(*) > 1 FROM sync_status_snapshots WHERE kind = 'scheduled')
                 AND (SELECT count(*) = 1 FROM connection_status WHERE status = 'connected')
             FROM pg_stat_user_functions WHERE schemaname = 'bellwether'
-                AND funcname IN ('extend_lease', 'mark_stalled', 'trim_log', 'summarize_event_index')";
+                AND funcname IN ('promise_to_look', 'mark_stalled', 'trim_log', 'summarize_event_index')";
         owner.query_one(done, &[]).await.expect("asked").get(0)
     })
     .await;

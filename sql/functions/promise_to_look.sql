@@ -8,7 +8,7 @@
 -- turned calm meanwhile and would not hear the writers that are silent from now on: then it returns true, and the caller
 -- owes them a ring (NOTIFY bellwether). In a transaction of its own: its commit queues with those of all writers who ring, and
 -- this one has to be over before it can be extended again.
-CREATE OR REPLACE FUNCTION bellwether.extend_lease(milliseconds integer) RETURNS boolean
+CREATE OR REPLACE FUNCTION bellwether.promise_to_look(milliseconds integer) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
 DECLARE
     held bigint;
@@ -24,6 +24,6 @@ BEGIN
     RETURN (held - (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint) >> 10 <> 0;
 END
 $$;
-COMMENT ON FUNCTION bellwether.extend_lease(integer) IS
+COMMENT ON FUNCTION bellwether.promise_to_look(integer) IS
     'For relays: promises to look often for the given time. Returns whether the lease had run out before: then the caller owes the other relays a ring (NOTIFY bellwether), in another transaction.';
-REVOKE EXECUTE ON FUNCTION bellwether.extend_lease(integer) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION bellwether.promise_to_look(integer) FROM PUBLIC;
