@@ -22,7 +22,7 @@ fn is(kind: &'static str) -> impl Fn(&Value) -> bool {
 async fn a_row_written_by_sql_reaches_a_live_subscriber_through_the_doorbell_alone() {
     let database = TestDatabase::new().await;
     let relay = Relay::start(&database.url(), &[]).await;
-    let mut subscriber = relay.subscribe("topics=operations").await;
+    let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
     let hello = subscriber.frame("hello").await;
     assert_eq!(hello["protocol"], 1);
     subscriber.frame("snapshot").await;
