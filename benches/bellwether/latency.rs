@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::arms::{Arm, NAIVE, OPERATIONS, OURS, Stage};
 use super::numbers::{Percentiles, median, range};
-use super::pgbench::Plan;
+use super::pgbench::{Plan, WARM_UP};
 use super::probes;
 use super::receiver::Receiver;
 use super::settings::Settings;
@@ -11,8 +11,8 @@ use super::table::{Table, cell, range_cell};
 
 /// How many writers are busy with other operations.
 const BUSY_WRITERS: u32 = 8;
-/// Seconds that they have been busy before the first probe, and go on after the last.
-const AROUND: u32 = 1;
+/// Seconds that they go on after the last probe. Before the first one they have been busy for [`WARM_UP`].
+const AFTER: u32 = 1;
 
 /// What else goes on in the database.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -148,7 +148,7 @@ async fn round(stage: &Stage, settings: &Settings, who: Who, load: Load) -> Outc
     let plan = Plan {
         arm: who.arm(),
         clients: BUSY_WRITERS,
-        seconds: settings.latency_seconds + 2 * AROUND,
+        seconds: settings.latency_seconds + AFTER,
         commit_delay: 0,
         rate: match load {
             Load::Busy(rate) => Some(rate),
@@ -161,7 +161,7 @@ async fn round(stage: &Stage, settings: &Settings, who: Who, load: Load) -> Outc
         _ => Some(plan.start(server).await?),
     };
     if busy.is_some() {
-        tokio::time::sleep(std::time::Duration::from_secs(AROUND.into())).await;
+        tokio::time::sleep(std::time::Duration::from_secs(WARM_UP.into())).await;
     }
     receiver.take()?;
     let taken = probes::write(server, database, settings.probes, settings.latency_seconds).await?;

@@ -1,8 +1,9 @@
 //! Measures what the design promises: how old an event is when a subscriber gets it, and what writers pay for it.
 //!
-//! `cargo bench --bench bellwether -- latency writers parts sessions stalled bulk resume` (all of them where none is named). Everything runs on this
-//! machine against a PostgreSQL of its own, and what is compared is measured in the same run, in alternating rounds, so
-//! that ratios mean something where absolute numbers do not. `docs/benchmarks.md` says what is measured and what not.
+//! `cargo bench --bench bellwether -- latency writers parts sessions stalled bulk resume` (all of them where none is
+//! named). Everything runs on this machine against a PostgreSQL of its own, and what is compared is measured in the same
+//! run, in alternating rounds, so that ratios mean something where absolute numbers do not. `docs/benchmarks.md` says
+//! what is measured and what not.
 
 mod arms;
 mod bulk;

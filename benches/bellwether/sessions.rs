@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Outcome;
 use super::arms::{Arm, NAIVE, OPERATIONS, OURS, PLAIN, PROBED, Stage, operation_id};
-use super::numbers::{Percentiles, median};
+use super::numbers::Percentiles;
 use super::probes::PROBE;
 use super::settings::Settings;
 use super::table::{Table, cell};
@@ -45,11 +45,10 @@ pub(crate) async fn measure(stage: &Stage, settings: &Settings) -> Outcome<()> {
         "a later one p50 ms",
         "first, above no triggers",
     ]);
-    let firsts = |sessions: &[Session]| median(sessions.iter().map(|session| session.first));
-    let plain = firsts(&sessions[0]);
+    let plain = of(&sessions[0], |session| session.first);
     for (arm, sessions) in ARMS.iter().zip(&sessions) {
         let first = of(sessions, |session| session.first);
-        let above = firsts(sessions).zip(plain).map(|(own, plain)| own - plain);
+        let above = first.zip(plain).map(|(own, plain)| own.p50 - plain.p50);
         table.row(vec![
             arm.name.to_owned(),
             cell(first.map(|first| first.p50), 2),

@@ -5,16 +5,16 @@ use std::time::Duration;
 use super::Outcome;
 use super::arms::{Arm, BARE, LOUD, NAIVE, OPERATIONS, OURS, PLAIN, SILENT, Stage};
 use super::numbers::{Percentiles, median, range};
-use super::pgbench::{self, Plan};
+use super::pgbench::{Plan, WARM_UP};
 use super::probes::settle;
 use super::receiver::Receiver;
 use super::settings::Settings;
 use super::table::{Table, cell, range_cell};
 
 const ARMS: [Arm; 6] = [PLAIN, BARE, OURS, LOUD, SILENT, NAIVE];
-/// Seconds of writing before the first round of each arm, for the caches and for the images of whole pages that follow
-/// a checkpoint.
-const WARM_UP: u32 = 2;
+/// Seconds of writing, after [`WARM_UP`], ahead of the first round of each arm: for the caches and for the images of whole
+/// pages that follow a checkpoint.
+const FIRST_RUN: u32 = 1;
 
 /// One round of one arm.
 struct Round {
@@ -22,7 +22,7 @@ struct Round {
     transactions: f64,
     /// Bytes of WAL.
     wal: f64,
-    /// Of what was received after [`pgbench::WARM_UP`].
+    /// Of what was received after [`WARM_UP`].
     ages: Option<Percentiles>,
     received: usize,
     /// Share of one core that the relay used.
@@ -106,7 +106,7 @@ pub(crate) async fn warm_up(stage: &Stage, arm: Arm, receivers: &Receivers) -> O
     let plan = Plan {
         arm,
         clients: 8,
-        seconds: WARM_UP,
+        seconds: FIRST_RUN,
         commit_delay: 0,
         rate: None,
         operations: OPERATIONS,
@@ -123,7 +123,7 @@ async fn round(stage: &Stage, plan: &Plan, receivers: &Receivers) -> Outcome<Rou
     }
     let (wal, relay) = (stage.server.wal().await?, stage.relay.processor_seconds());
     let run = plan.start(&stage.server).await?;
-    tokio::time::sleep(Duration::from_secs(pgbench::WARM_UP.into())).await;
+    tokio::time::sleep(Duration::from_secs(WARM_UP.into())).await;
     let early = match receiver {
         Some(receiver) => receiver.take()?.load.len(),
         None => 0,
@@ -148,7 +148,7 @@ async fn round(stage: &Stage, plan: &Plan, receivers: &Receivers) -> Outcome<Rou
         wal,
         received: early + received.len(),
         ages: Percentiles::of(received),
-        relay: used.map(|used| used / f64::from(pgbench::WARM_UP + plan.seconds)),
+        relay: used.map(|used| used / f64::from(WARM_UP + plan.seconds)),
     })
 }
 

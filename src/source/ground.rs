@@ -3,8 +3,6 @@
 //! Transaction ids mean something only on one timeline of one cluster: after a failover, or where the log was restored
 //! from a dump, they are handed out again. The epoch names the ground; a cursor of another one is refused.
 
-use std::sync::Arc;
-
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -41,12 +39,12 @@ pub(super) struct Ground {
 impl Ground {
     /// Makes sure that there is ground to stand on. Writes only where a cluster or a timeline is met for the first time,
     /// so that a database that takes no writes can be read.
-    pub(super) async fn establish(client: Arc<Client>) -> Result<Self, SourceError> {
+    pub(super) async fn establish(client: &Client) -> Result<Self, SourceError> {
         let standby: bool = client.query_typed_one(IS_STANDBY, &[]).await?.get(0);
         if standby {
             return Err(SourceError::Standby);
         }
-        if let Some(epoch) = Self::read(&client).await? {
+        if let Some(epoch) = Self::read(client).await? {
             return Ok(Self { epoch });
         }
         client
@@ -54,7 +52,7 @@ impl Ground {
             .await
             .map_err(explain)?;
         client.execute_typed(NAME_TIMELINE, &[]).await?;
-        match Self::read(&client).await? {
+        match Self::read(client).await? {
             Some(epoch) => Ok(Self { epoch }),
             None => Err(SourceError::NoLog),
         }

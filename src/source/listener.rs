@@ -50,7 +50,7 @@ enum Rung {
 /// A session that listens; dropping it ends the session.
 pub(super) struct Listener {
     config: DatabaseConfig,
-    client: Arc<Client>,
+    client: Client,
     heard: Arc<Heard>,
     word: String,
     /// Not behind a transaction pooler.
@@ -88,7 +88,7 @@ impl Listener {
         ));
         let listener = Self {
             config: config.clone(),
-            client: Arc::new(client),
+            client,
             heard,
             word,
             hears: !config.is_pooled(),
@@ -105,8 +105,8 @@ impl Listener {
     }
 
     /// The session itself, for small statements.
-    pub(super) fn client(&self) -> Arc<Client> {
-        self.client.clone()
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Whether it can hear at all.

@@ -24,7 +24,6 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::error::Error;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -186,7 +185,6 @@ async fn session(
         hub,
         reader,
         reader_process: reader_process.filter(|_| listener.hears()),
-        aside: listener.client(),
         ground,
     };
     let mut doubts = pin!(listener.watch(options, &session.ground));
@@ -230,7 +228,7 @@ async fn session(
             loop {
                 tokio::select! {
                     shown = &mut looking => break shown?,
-                    owes = settled(&mut promise) => if owes? { ring_owed.notify_one() },
+                    owes = made(&mut promise) => if owes? { ring_owed.notify_one() },
                     never = &mut paying => match never {},
                     doubt = &mut doubts => return Err(doubt),
                     () = &mut long, if !is_long => {
@@ -272,7 +270,7 @@ async fn session(
             () = hub.look_requested() => {}
             _ = tick.tick() => {}
             () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-            owes = settled(&mut promise) => if owes? { ring_owed.notify_one() },
+            owes = made(&mut promise) => if owes? { ring_owed.notify_one() },
             never = &mut paying => match never {},
             doubt = &mut doubts => return Err(doubt),
         }
@@ -283,7 +281,7 @@ async fn session(
 type Promise<'a> = Pin<Box<dyn Future<Output = Result<bool, SourceError>> + Send + 'a>>;
 
 /// Resolves once the promise is made, if there is one.
-async fn settled(promise: &mut Option<Promise<'_>>) -> Result<bool, SourceError> {
+async fn made(promise: &mut Option<Promise<'_>>) -> Result<bool, SourceError> {
     match promise {
         Some(making) => {
             let outcome = making.await;
@@ -302,12 +300,15 @@ struct Session<'a> {
     reader: Reader,
     /// The reader's server process; unknown behind a transaction pooler.
     reader_process: Option<i32>,
-    /// For small statements while the reader may be reading.
-    aside: Arc<Client>,
     ground: Ground,
 }
 
 impl Session<'_> {
+    /// For small statements while the reader may be reading.
+    fn aside(&self) -> &Client {
+        self.listener.client()
+    }
+
     /// Starts from the state as it is now.
     async fn install(&self, reason: ResetReason) -> Result<(), SourceError> {
         let loading = load::origin(&self.reader.client, self.ground.epoch, self.options);
@@ -363,7 +364,7 @@ impl Session<'_> {
                     let client = if piece.is_last {
                         &self.reader.client
                     } else {
-                        &*self.aside
+                        self.aside()
                     };
                     patiently(self.options, flush::reach(client, look.header.insert_lsn)).await?;
                 }
@@ -407,7 +408,7 @@ impl Session<'_> {
             "SET LOCAL synchronous_commit = off; SELECT bellwether.promise_to_look({LEASE_MS})"
         );
         let promise = async {
-            match self.aside.simple_query(&extend).await {
+            match self.aside().simple_query(&extend).await {
                 Err(error) if !error.is_closed() => {
                     tracing::debug!(
                         error = &error as &dyn Error,
@@ -467,7 +468,7 @@ impl Session<'_> {
         };
         let asking = async {
             let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&process, Type::INT4)];
-            Ok(self.aside.query_typed_opt(AT_WORK, &parameters).await?)
+            Ok(self.aside().query_typed_opt(AT_WORK, &parameters).await?)
         };
         Ok(patiently(self.options, asking).await?.is_some())
     }
@@ -478,7 +479,7 @@ impl Session<'_> {
             "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
             WHERE l.locktype = 'object' AND l.database = 0 AND l.classid = 'pg_database'::regclass AND l.objid = 0 AND NOT l.granted
                 AND a.datname = current_database() AND a.application_name <> 'bellwether ringer')";
-        let asking = async { Ok(self.aside.query_typed_one(QUEUE, &[]).await?) };
+        let asking = async { Ok(self.aside().query_typed_one(QUEUE, &[]).await?) };
         Ok(patiently(self.options, asking).await?.get(0))
     }
 
@@ -486,7 +487,7 @@ impl Session<'_> {
     async fn fence(&self) -> Result<u64, SourceError> {
         let take = async {
             Ok(self
-                .aside
+                .aside()
                 .query_typed_one("SELECT pg_current_xact_id()", &[])
                 .await?)
         };
