@@ -42,7 +42,9 @@ CREATE TYPE bellwether.operation AS (
 	error text,
 	metadata jsonb,
 	performance_data jsonb,
-	revision bigint
+	revision bigint,
+	event_id bigint,
+	changed_from jsonb
 );
 
 -- Name: TYPE operation; Type: COMMENT; Schema: bellwether; Owner: -
@@ -59,15 +61,17 @@ CREATE FUNCTION bellwether.capture_connection_status() RETURNS trigger
     AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_source, payload)
+        INSERT INTO bellwether.event (topic, type, entity, revision, changed_from, payload)
         VALUES ('connections',
                 CASE WHEN NEW.status = OLD.status THEN 'connection.changed'
                      WHEN NEW.status = 'connected' THEN 'connection.opened'
                      WHEN NEW.status = 'disconnected' THEN 'connection.closed'
                      ELSE 'connection.changed' END,
                 NEW.client_id, NEW.revision,
-                CASE WHEN NEW.status <> OLD.status THEN OLD.status END,
-                CASE WHEN NEW.source <> OLD.source THEN OLD.source END,
+                CASE WHEN NEW.status <> OLD.status OR NEW.source <> OLD.source THEN
+                    pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+                        'status', CASE WHEN NEW.status <> OLD.status THEN OLD.status END,
+                        'source', CASE WHEN NEW.source <> OLD.source THEN OLD.source END)) END,
                 pg_catalog.row_to_json(NEW));
     ELSIF TG_OP = 'INSERT' THEN
         INSERT INTO bellwether.event (topic, type, entity, revision, payload)
@@ -88,6 +92,48 @@ $$;
 -- Name: FUNCTION capture_connection_status(); Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON FUNCTION bellwether.capture_connection_status() IS 'Trigger: records a change of connection_status in bellwether.event and rings the doorbell.';
+
+-- Name: capture_inserted_operations(); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.capture_inserted_operations() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM written) THEN
+        RETURN NULL; -- it fires for an INSERT ... ON CONFLICT that found each row there, too
+    END IF;
+
+    IF bellwether.sync_operations_is_as_made('public.sync_operations') THEN
+        INSERT INTO bellwether.event (id, topic, type, entity, revision, operation)
+        SELECT written.event_id, 'operations',
+               CASE WHEN written.status OPERATOR(pg_catalog.=) 'pending' OR written.status OPERATOR(pg_catalog.=) 'in_progress'
+                    THEN 'operation.created' ELSE 'operation.' OPERATOR(pg_catalog.||) written.status END,
+               written.id, written.revision, ROW(written.*)::bellwether.operation
+        FROM written WHERE written.event_id IS NOT NULL;
+    ELSE
+        INSERT INTO bellwether.event (id, topic, type, entity, revision, payload)
+        SELECT written.event_id, 'operations',
+               CASE WHEN written.status OPERATOR(pg_catalog.=) 'pending' OR written.status OPERATOR(pg_catalog.=) 'in_progress'
+                    THEN 'operation.created' ELSE 'operation.' OPERATOR(pg_catalog.||) written.status END,
+               written.id, written.revision, bellwether.row_in_utc(written)
+        FROM written WHERE written.event_id IS NOT NULL;
+    END IF;
+
+    -- See bellwether.ring().
+    IF (pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass) OPERATOR(pg_catalog.-)
+        (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::bigint)
+       OPERATOR(pg_catalog.>>) 10 OPERATOR(pg_catalog.=) 0
+       AND coalesce(pg_catalog.current_setting('bellwether.doorbell', true), '') OPERATOR(pg_catalog.<>) 'always' THEN
+        RETURN NULL;
+    END IF;
+    PERFORM bellwether.ring();
+    RETURN NULL;
+END
+$$;
+
+-- Name: FUNCTION capture_inserted_operations(); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.capture_inserted_operations() IS 'Trigger: records the rows that a statement inserted into sync_operations in bellwether.event and rings the doorbell.';
 
 -- Name: capture_moved_row(); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -112,66 +158,33 @@ COMMENT ON FUNCTION bellwether.capture_moved_row() IS 'Trigger for replicated ro
 
 CREATE FUNCTION bellwether.capture_sync_operation() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
-    kind               pg_catalog.text := 'operation.progress';
-    old_status         pg_catalog.text;
-    old_owner          pg_catalog.text;
-    old_operation_type pg_catalog.text;
-    old_source         pg_catalog.text;
-    operation          bellwether.operation;
-    payload            pg_catalog.json;
+    type      text;
+    moved     jsonb;
+    operation bellwether.operation;
+    payload   json;
 BEGIN
-    -- Not the commonest change, which moves nothing that subscribers filter on. In an INSERT all of OLD is null.
-    IF (NEW.revision OPERATOR(pg_catalog.<>) OLD.revision AND NEW.status OPERATOR(pg_catalog.=) OLD.status
-        AND NEW.operation_type OPERATOR(pg_catalog.=) OLD.operation_type
-        AND coalesce(NEW.owner::pg_catalog.text, '') OPERATOR(pg_catalog.=) coalesce(OLD.owner::pg_catalog.text, '')
-        AND coalesce(NEW.source::pg_catalog.text, '') OPERATOR(pg_catalog.=) coalesce(OLD.source::pg_catalog.text, '')) IS NOT TRUE THEN
-        IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-            kind := CASE WHEN NEW.status OPERATOR(pg_catalog.=) 'pending' OR NEW.status OPERATOR(pg_catalog.=) 'in_progress'
-                         THEN 'operation.created' ELSE 'operation.' OPERATOR(pg_catalog.||) NEW.status END;
-        ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
-            INSERT INTO bellwether.event (topic, type, entity, revision, payload)
-            VALUES ('operations', 'operation.deleted', OLD.id, OLD.revision OPERATOR(pg_catalog.+) 1, bellwether.row_in_utc(OLD));
-            PERFORM bellwether.ring();
-            RETURN NULL;
-        ELSIF NEW.revision OPERATOR(pg_catalog.=) OLD.revision THEN
-            RETURN NULL;
-        ELSE
-            IF NEW.status OPERATOR(pg_catalog.<>) OLD.status THEN
-                old_status := OLD.status;
-                kind := CASE WHEN NEW.status OPERATOR(pg_catalog.=) 'in_progress' AND OLD.status OPERATOR(pg_catalog.=) 'paused'
-                                  THEN 'operation.resumed'
-                             WHEN NEW.status OPERATOR(pg_catalog.=) 'in_progress' THEN 'operation.started'
-                             WHEN NEW.status OPERATOR(pg_catalog.=) 'pending' THEN 'operation.requeued'
-                             ELSE 'operation.' OPERATOR(pg_catalog.||) NEW.status END;
-            END IF;
-            IF NEW.operation_type OPERATOR(pg_catalog.<>) OLD.operation_type THEN
-                old_operation_type := OLD.operation_type;
-            END IF;
-            IF coalesce(NEW.owner::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(OLD.owner::pg_catalog.text, '') THEN
-                old_owner := coalesce(OLD.owner::pg_catalog.text, '');
-            END IF;
-            IF coalesce(NEW.source::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(OLD.source::pg_catalog.text, '') THEN
-                old_source := coalesce(OLD.source::pg_catalog.text, '');
-            END IF;
-        END IF;
-    END IF;
-
-    IF bellwether.sync_operations_is_as_made('public.sync_operations') THEN
-        operation := NEW;
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO bellwether.event (topic, type, entity, revision, payload)
+        VALUES ('operations', 'operation.deleted', OLD.id, OLD.revision + 1, bellwether.row_in_utc(OLD));
+    ELSIF TG_OP = 'UPDATE' AND NEW.revision = OLD.revision THEN
+        RETURN NULL; -- a mere sign of life is no event
     ELSE
-        payload := bellwether.row_in_utc(NEW);
-    END IF;
-    INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source, operation, payload)
-    VALUES ('operations', kind, NEW.id, NEW.revision, old_status, old_owner, old_operation_type, old_source, operation, payload);
-
-    -- A relay has promised to look: most writers need not know more. See bellwether.ring().
-    IF (pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass) OPERATOR(pg_catalog.-)
-        (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::bigint)
-       OPERATOR(pg_catalog.>>) 10 OPERATOR(pg_catalog.=) 0
-       AND coalesce(pg_catalog.current_setting('bellwether.doorbell', true), '') OPERATOR(pg_catalog.<>) 'always' THEN
-        RETURN NULL;
+        IF TG_OP = 'INSERT' THEN
+            type := CASE WHEN NEW.status IN ('pending', 'in_progress') THEN 'operation.created' ELSE 'operation.' || NEW.status END;
+        ELSE
+            moved := bellwether.changed_from(OLD, NEW);
+            type := bellwether.operation_event(NEW.status, moved);
+        END IF;
+        IF bellwether.sync_operations_is_as_made('public.sync_operations') THEN
+            operation := NEW;
+        ELSE
+            payload := bellwether.row_in_utc(NEW);
+        END IF;
+        INSERT INTO bellwether.event (topic, type, entity, revision, changed_from, operation, payload)
+        VALUES ('operations', type, NEW.id, NEW.revision, moved, operation, payload);
     END IF;
     PERFORM bellwether.ring();
     RETURN NULL;
@@ -180,7 +193,7 @@ $$;
 
 -- Name: FUNCTION capture_sync_operation(); Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON FUNCTION bellwether.capture_sync_operation() IS 'Trigger: records a change of sync_operations in bellwether.event and rings the doorbell.';
+COMMENT ON FUNCTION bellwether.capture_sync_operation() IS 'Trigger: records a deleted or replicated row of sync_operations in bellwether.event and rings the doorbell.';
 
 -- Name: capture_sync_operation_error(); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -227,9 +240,9 @@ BEGIN
         INSERT INTO bellwether.event (topic, type, entity, revision, payload)
         VALUES ('health', 'health.deleted', OLD.id, OLD.revision + 1, pg_catalog.row_to_json(OLD));
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO bellwether.event (topic, type, entity, revision, old_status, payload)
+        INSERT INTO bellwether.event (topic, type, entity, revision, changed_from, payload)
         VALUES ('health', 'health.snapshot', NEW.id, NEW.revision,
-                CASE WHEN NEW.status <> OLD.status THEN OLD.status END, pg_catalog.row_to_json(NEW));
+                CASE WHEN NEW.status <> OLD.status THEN pg_catalog.jsonb_build_object('status', OLD.status) END, pg_catalog.row_to_json(NEW));
     ELSE
         INSERT INTO bellwether.event (topic, type, entity, revision, payload)
         VALUES ('health',
@@ -265,6 +278,76 @@ $$;
 -- Name: FUNCTION capture_truncate(); Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON FUNCTION bellwether.capture_truncate() IS 'Trigger: records in bellwether.event that a table was truncated; its argument is the table''s topic.';
+
+-- Name: capture_updated_operations(); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.capture_updated_operations() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    AS $$
+BEGIN
+    IF pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN
+        RETURN NULL; -- it fires for statements that found no row, too
+    END IF;
+
+    IF bellwether.sync_operations_is_as_made('public.sync_operations') THEN
+        INSERT INTO bellwether.event (id, topic, type, entity, revision, changed_from, operation)
+        SELECT written.event_id, 'operations',
+               CASE WHEN written.changed_from IS NULL THEN 'operation.progress'
+                    ELSE bellwether.operation_event(written.status::pg_catalog.text, written.changed_from) END,
+               written.id, written.revision, written.changed_from, ROW(written.*)::bellwether.operation
+        FROM written WHERE written.event_id IS NOT NULL;
+    ELSE
+        INSERT INTO bellwether.event (id, topic, type, entity, revision, changed_from, payload)
+        SELECT written.event_id, 'operations', bellwether.operation_event(written.status::pg_catalog.text, written.changed_from),
+               written.id, written.revision, written.changed_from, bellwether.row_in_utc(written)
+        FROM written WHERE written.event_id IS NOT NULL;
+    END IF;
+
+    -- A relay has promised to look: most writers need not know more. See bellwether.ring().
+    IF (pg_catalog.pg_sequence_last_value('bellwether.lease'::pg_catalog.regclass) OPERATOR(pg_catalog.-)
+        (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::bigint)
+       OPERATOR(pg_catalog.>>) 10 OPERATOR(pg_catalog.=) 0
+       AND coalesce(pg_catalog.current_setting('bellwether.doorbell', true), '') OPERATOR(pg_catalog.<>) 'always' THEN
+        RETURN NULL;
+    END IF;
+    IF FOUND THEN
+        PERFORM bellwether.ring();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- Name: FUNCTION capture_updated_operations(); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.capture_updated_operations() IS 'Trigger: records the rows of sync_operations that a statement changed in bellwether.event and rings the doorbell.';
+
+-- Name: changed_from(record, record); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.changed_from(before record, after record) RETURNS jsonb
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    AS $$
+DECLARE
+    moved pg_catalog.jsonb := '{}';
+BEGIN
+    IF before.status::pg_catalog.text OPERATOR(pg_catalog.<>) after.status::pg_catalog.text THEN
+        moved := pg_catalog.jsonb_build_object('status', before.status);
+    END IF;
+    IF before.operation_type::pg_catalog.text OPERATOR(pg_catalog.<>) after.operation_type::pg_catalog.text THEN
+        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('operation_type', before.operation_type);
+    END IF;
+    IF coalesce(before.owner::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(after.owner::pg_catalog.text, '') THEN
+        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('owner', before.owner);
+    END IF;
+    IF coalesce(before.source::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(after.source::pg_catalog.text, '') THEN
+        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('source', before.source);
+    END IF;
+    RETURN CASE WHEN moved OPERATOR(pg_catalog.<>) '{}' THEN moved END;
+END
+$$;
+
+-- Name: FUNCTION changed_from(before record, after record); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.changed_from(before record, after record) IS 'What a change of a sync_operations row moved of status, owner, operation_type and source, with the values before it; null where it moved none of them.';
 
 -- Name: derive_connection_status(); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -352,6 +435,7 @@ BEGIN
     ELSE
         NEW.completed_at := NULL;
     END IF;
+    NEW.event_id := NULL; -- a publisher's says nothing here
     -- What no trigger of ours writes: a report that is made here later would fail on it.
     IF NOT pg_catalog.isfinite(NEW.progressed_at) THEN
         NEW.progressed_at := NULL;
@@ -387,7 +471,8 @@ BEGIN
     -- derived is written, so nothing that a statement gives can stay, and no rule about what is written here can be broken.
     IF NEW.processed_items > OLD.processed_items AND NEW.processed_items <= NEW.total_items
        AND NEW.status = 'in_progress' AND OLD.status = NEW.status AND NEW.id = OLD.id AND NEW.progress = OLD.progress
-       AND NEW.started_at = OLD.started_at AND OLD.progressed_at < present AND OLD.items_per_second IS NOT NULL THEN
+       AND NEW.started_at = OLD.started_at AND OLD.progressed_at < present AND OLD.items_per_second IS NOT NULL
+       AND NEW.changed_from IS NULL THEN
         NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
         worked := greatest(0, least(10, pg_catalog.date_part('epoch', OLD.progressed_at - NEW.started_at)));
         NEW.items_per_second := bellwether.smoothed_rate(
@@ -401,12 +486,15 @@ BEGIN
         NEW.updated_at := present;
         NEW.heartbeat_at := present;
         NEW.revision := OLD.revision + 1;
+        NEW.event_id := pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass);
         RETURN NEW;
     END IF;
 
     ends := NEW.status IN ('completed', 'failed', 'cancelled');
     IF TG_OP = 'INSERT' THEN
         NEW.revision := (extract(epoch FROM present) * 1000000.0)::bigint;
+        NEW.event_id := pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass);
+        NEW.changed_from := NULL;
         NEW.updated_at := present;
         NEW.progressed_at := CASE WHEN NEW.processed_items > 0 THEN present END;
         NEW.items_per_second := NULL;
@@ -436,6 +524,8 @@ BEGIN
         NEW.items_per_second := OLD.items_per_second;
         NEW.estimated_completion_at := OLD.estimated_completion_at;
         NEW.revision := OLD.revision;
+        NEW.event_id := OLD.event_id;
+        NEW.changed_from := OLD.changed_from;
         NEW.started_at := coalesce(NEW.started_at, OLD.started_at);
         IF NEW.progress = OLD.progress THEN
             NEW.progress := OLD.progress; -- 50 is no change from 50.00
@@ -502,9 +592,19 @@ BEGIN
         PERFORM bellwether.refuse_implausible_progress(NEW.progress, NEW.processed_items, NEW.total_items);
     END IF;
 
-    IF TG_OP = 'UPDATE' AND NEW OPERATOR(pg_catalog.*<>) OLD THEN
-        NEW.updated_at := present;
-        NEW.revision := OLD.revision + 1;
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW OPERATOR(pg_catalog.*<>) OLD THEN
+            NEW.updated_at := present;
+            NEW.revision := OLD.revision + 1;
+            NEW.event_id := pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass);
+            NEW.changed_from := NULL;
+            IF NEW.status <> OLD.status OR NEW.operation_type <> OLD.operation_type
+               OR NEW.owner IS DISTINCT FROM OLD.owner OR NEW.source IS DISTINCT FROM OLD.source THEN
+                NEW.changed_from := bellwether.changed_from(OLD, NEW);
+            END IF;
+        ELSE
+            NEW.event_id := NULL; -- no event
+        END IF;
     END IF;
     NEW.heartbeat_at := present; -- a sign of life, even where nothing else has changed
     RETURN NEW;
@@ -602,7 +702,7 @@ CREATE FUNCTION bellwether.keep_replicated_revision() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 DECLARE
-    life           constant text[] := ARRAY['heartbeat_at', 'updated_at', 'revision'];
+    life           constant text[] := ARRAY['heartbeat_at', 'updated_at', 'revision', 'event_id'];
     greatest_known constant bigint := 9007199254740991;
 BEGIN
     IF TG_OP = 'INSERT' THEN
@@ -731,6 +831,26 @@ $$;
 -- Name: FUNCTION note_replicated_truncate(); Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON FUNCTION bellwether.note_replicated_truncate() IS 'Trigger: records in bellwether.log what a publication''s TRUNCATE of a slot takes away.';
+
+-- Name: operation_event(text, jsonb); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.operation_event(status text, changed_from jsonb) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    AS $$
+DECLARE
+    old_status constant pg_catalog.text := changed_from OPERATOR(pg_catalog.->>) 'status';
+BEGIN
+    RETURN CASE WHEN old_status IS NULL THEN 'operation.progress'
+                WHEN status OPERATOR(pg_catalog.=) 'in_progress' AND old_status OPERATOR(pg_catalog.=) 'paused' THEN 'operation.resumed'
+                WHEN status OPERATOR(pg_catalog.=) 'in_progress' THEN 'operation.started'
+                WHEN status OPERATOR(pg_catalog.=) 'pending' THEN 'operation.requeued'
+                ELSE 'operation.' OPERATOR(pg_catalog.||) status END;
+END
+$$;
+
+-- Name: FUNCTION operation_event(status text, changed_from jsonb); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.operation_event(status text, changed_from jsonb) IS 'The type of the event of a row of sync_operations that has changed, from its status and what was moved.';
 
 -- Name: promise_to_look(integer); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -1128,7 +1248,9 @@ CREATE TABLE public.sync_operations (
     error text,
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
     performance_data jsonb DEFAULT '{}'::jsonb NOT NULL,
-    revision bigint DEFAULT 1 NOT NULL
+    revision bigint DEFAULT 1 NOT NULL,
+    event_id bigint,
+    changed_from jsonb
 )
 WITH (fillfactor='85');
 
@@ -1263,6 +1385,14 @@ COMMENT ON COLUMN public.sync_operations.performance_data IS 'Measurements of th
 -- Name: COLUMN sync_operations.revision; Type: COMMENT; Schema: public; Owner: -
 
 COMMENT ON COLUMN public.sync_operations.revision IS 'Grows with every change of the row and does not come again for the same id, even after a delete and a new insert: it starts at the insert''s clock in microseconds. Only its order means something. Derived.';
+
+-- Name: COLUMN sync_operations.event_id; Type: COMMENT; Schema: public; Owner: -
+
+COMMENT ON COLUMN public.sync_operations.event_id IS 'The event in bellwether.event that recorded this version of the row. Null where none did: a mere sign of life, or a row that came by replication. Derived, whatever a statement gives.';
+
+-- Name: COLUMN sync_operations.changed_from; Type: COMMENT; Schema: public; Owner: -
+
+COMMENT ON COLUMN public.sync_operations.changed_from IS 'What the last change moved of status, owner, operation_type and source, with the values before it: {"status": "pending"}; null where it moved none of them. Derived, whatever a statement gives.';
 
 -- Name: complete_sync_operation(uuid, text, text, text, jsonb); Type: FUNCTION; Schema: public; Owner: -
 
@@ -1814,10 +1944,7 @@ CREATE TABLE bellwether.event (
     topic text NOT NULL,
     type text NOT NULL,
     entity text NOT NULL,
-    old_status text,
-    old_owner text,
-    old_operation_type text,
-    old_source text,
+    changed_from jsonb,
     operation bellwether.operation,
     payload json
 )
@@ -1859,21 +1986,9 @@ COMMENT ON COLUMN bellwether.event.type IS 'What happened, for example operation
 
 COMMENT ON COLUMN bellwether.event.entity IS 'The row that changed: the operation''s id (for errors too), the client id of a connection, the id of a health snapshot, or the name of a truncated table.';
 
--- Name: COLUMN event.old_status; Type: COMMENT; Schema: bellwether; Owner: -
+-- Name: COLUMN event.changed_from; Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON COLUMN bellwether.event.old_status IS 'The status before the change, where the change moved it; null means unchanged. With the other old_ columns it lets a filtered subscriber learn that a row has left its filter.';
-
--- Name: COLUMN event.old_owner; Type: COMMENT; Schema: bellwether; Owner: -
-
-COMMENT ON COLUMN bellwether.event.old_owner IS 'The owner before the change, where the change moved it; null means unchanged, empty none before.';
-
--- Name: COLUMN event.old_operation_type; Type: COMMENT; Schema: bellwether; Owner: -
-
-COMMENT ON COLUMN bellwether.event.old_operation_type IS 'The operation type before the change, where the change moved it; null means unchanged.';
-
--- Name: COLUMN event.old_source; Type: COMMENT; Schema: bellwether; Owner: -
-
-COMMENT ON COLUMN bellwether.event.old_source IS 'The source before the change, where the change moved it; null means unchanged, empty none before.';
+COMMENT ON COLUMN bellwether.event.changed_from IS 'What the change moved of status, owner, operation_type and source, with the values before it: {"status": "pending"}; null where it moved none of them. It lets a filtered subscriber learn that a row has left its filter.';
 
 -- Name: COLUMN event.operation; Type: COMMENT; Schema: bellwether; Owner: -
 
@@ -1911,10 +2026,7 @@ CREATE TABLE bellwether.event_0 (
     topic text NOT NULL,
     type text NOT NULL,
     entity text NOT NULL,
-    old_status text,
-    old_owner text,
-    old_operation_type text,
-    old_source text,
+    changed_from jsonb,
     operation bellwether.operation,
     payload json
 )
@@ -1937,10 +2049,7 @@ CREATE TABLE bellwether.event_1 (
     topic text NOT NULL,
     type text NOT NULL,
     entity text NOT NULL,
-    old_status text,
-    old_owner text,
-    old_operation_type text,
-    old_source text,
+    changed_from jsonb,
     operation bellwether.operation,
     payload json
 )
@@ -1963,10 +2072,7 @@ CREATE TABLE bellwether.event_2 (
     topic text NOT NULL,
     type text NOT NULL,
     entity text NOT NULL,
-    old_status text,
-    old_owner text,
-    old_operation_type text,
-    old_source text,
+    changed_from jsonb,
     operation bellwether.operation,
     payload json
 )
@@ -1989,10 +2095,7 @@ CREATE TABLE bellwether.event_3 (
     topic text NOT NULL,
     type text NOT NULL,
     entity text NOT NULL,
-    old_status text,
-    old_owner text,
-    old_operation_type text,
-    old_source text,
+    changed_from jsonb,
     operation bellwether.operation,
     payload json
 )
@@ -2568,13 +2671,11 @@ COMMENT ON TRIGGER bellwether_records_inserts ON public.sync_operation_errors IS
 
 -- Name: sync_operations bellwether_records_inserts; Type: TRIGGER; Schema: public; Owner: -
 
-CREATE TRIGGER bellwether_records_inserts AFTER INSERT ON public.sync_operations FOR EACH ROW EXECUTE FUNCTION bellwether.capture_sync_operation();
-
-ALTER TABLE public.sync_operations ENABLE ALWAYS TRIGGER bellwether_records_inserts;
+CREATE TRIGGER bellwether_records_inserts AFTER INSERT ON public.sync_operations REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION bellwether.capture_inserted_operations();
 
 -- Name: TRIGGER bellwether_records_inserts ON sync_operations; Type: COMMENT; Schema: public; Owner: -
 
-COMMENT ON TRIGGER bellwether_records_inserts ON public.sync_operations IS 'One event for each inserted row.';
+COMMENT ON TRIGGER bellwether_records_inserts ON public.sync_operations IS 'One event for each inserted row; not for replicated rows, which have a trigger of their own.';
 
 -- Name: sync_status_snapshots bellwether_records_inserts; Type: TRIGGER; Schema: public; Owner: -
 
@@ -2615,6 +2716,16 @@ ALTER TABLE public.sync_status_snapshots ENABLE REPLICA TRIGGER bellwether_recor
 -- Name: TRIGGER bellwether_records_moves ON sync_status_snapshots; Type: COMMENT; Schema: public; Owner: -
 
 COMMENT ON TRIGGER bellwether_records_moves ON public.sync_status_snapshots IS 'Fires only for replicated rows, and before the trigger that records the new key (they fire by name).';
+
+-- Name: sync_operations bellwether_records_replicated_rows; Type: TRIGGER; Schema: public; Owner: -
+
+CREATE TRIGGER bellwether_records_replicated_rows AFTER INSERT OR UPDATE ON public.sync_operations FOR EACH ROW EXECUTE FUNCTION bellwether.capture_sync_operation();
+
+ALTER TABLE public.sync_operations ENABLE REPLICA TRIGGER bellwether_records_replicated_rows;
+
+-- Name: TRIGGER bellwether_records_replicated_rows ON sync_operations; Type: COMMENT; Schema: public; Owner: -
+
+COMMENT ON TRIGGER bellwether_records_replicated_rows ON public.sync_operations IS 'One event for each row that was inserted or whose revision moved. Fires only where the ordinary triggers do not: in a logical-replication apply worker and under session_replication_role = replica.';
 
 -- Name: connection_status bellwether_records_truncates; Type: TRIGGER; Schema: public; Owner: -
 
@@ -2678,13 +2789,11 @@ COMMENT ON TRIGGER bellwether_records_updates ON public.sync_operation_errors IS
 
 -- Name: sync_operations bellwether_records_updates; Type: TRIGGER; Schema: public; Owner: -
 
-CREATE TRIGGER bellwether_records_updates AFTER UPDATE ON public.sync_operations FOR EACH ROW EXECUTE FUNCTION bellwether.capture_sync_operation();
-
-ALTER TABLE public.sync_operations ENABLE ALWAYS TRIGGER bellwether_records_updates;
+CREATE TRIGGER bellwether_records_updates AFTER UPDATE ON public.sync_operations REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION bellwether.capture_updated_operations();
 
 -- Name: TRIGGER bellwether_records_updates ON sync_operations; Type: COMMENT; Schema: public; Owner: -
 
-COMMENT ON TRIGGER bellwether_records_updates ON public.sync_operations IS 'One event for each row whose revision moved.';
+COMMENT ON TRIGGER bellwether_records_updates ON public.sync_operations IS 'One event for each row that has an event_id, which means that it really changed; not for replicated rows, which have a trigger of their own.';
 
 -- Name: sync_status_snapshots bellwether_records_updates; Type: TRIGGER; Schema: public; Owner: -
 
@@ -2821,6 +2930,10 @@ GRANT USAGE ON SCHEMA bellwether TO PUBLIC;
 
 REVOKE ALL ON FUNCTION bellwether.capture_connection_status() FROM PUBLIC;
 
+-- Name: FUNCTION capture_inserted_operations(); Type: ACL; Schema: bellwether; Owner: -
+
+REVOKE ALL ON FUNCTION bellwether.capture_inserted_operations() FROM PUBLIC;
+
 -- Name: FUNCTION capture_moved_row(); Type: ACL; Schema: bellwether; Owner: -
 
 REVOKE ALL ON FUNCTION bellwether.capture_moved_row() FROM PUBLIC;
@@ -2841,6 +2954,10 @@ REVOKE ALL ON FUNCTION bellwether.capture_sync_status_snapshot() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION bellwether.capture_truncate() FROM PUBLIC;
 
+-- Name: FUNCTION capture_updated_operations(); Type: ACL; Schema: bellwether; Owner: -
+
+REVOKE ALL ON FUNCTION bellwether.capture_updated_operations() FROM PUBLIC;
+
 -- Name: FUNCTION describe_error(error public.sync_operation_errors); Type: ACL; Schema: bellwether; Owner: -
 
 REVOKE ALL ON FUNCTION bellwether.describe_error(error public.sync_operation_errors) FROM PUBLIC;
@@ -2860,6 +2977,10 @@ REVOKE ALL ON FUNCTION bellwether.summarize_event_index() FROM PUBLIC;
 -- Name: FUNCTION trim_log(older_than interval, larger_than bigint); Type: ACL; Schema: bellwether; Owner: -
 
 REVOKE ALL ON FUNCTION bellwether.trim_log(older_than interval, larger_than bigint) FROM PUBLIC;
+
+-- Name: SEQUENCE event_id; Type: ACL; Schema: bellwether; Owner: -
+
+GRANT USAGE ON SEQUENCE bellwether.event_id TO PUBLIC;
 
 -- Name: TABLE stalled_operation; Type: ACL; Schema: bellwether; Owner: -
 

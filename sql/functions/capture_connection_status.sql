@@ -1,17 +1,19 @@
--- Records a change of connection_status in the event log and rings the doorbell; see capture_sync_operation.
+-- Records a change of connection_status in the event log and rings the doorbell; see capture_updated_operations.
 CREATE OR REPLACE FUNCTION bellwether.capture_connection_status() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        INSERT INTO bellwether.event (topic, type, entity, revision, old_status, old_source, payload)
+        INSERT INTO bellwether.event (topic, type, entity, revision, changed_from, payload)
         VALUES ('connections',
                 CASE WHEN NEW.status = OLD.status THEN 'connection.changed'
                      WHEN NEW.status = 'connected' THEN 'connection.opened'
                      WHEN NEW.status = 'disconnected' THEN 'connection.closed'
                      ELSE 'connection.changed' END,
                 NEW.client_id, NEW.revision,
-                CASE WHEN NEW.status <> OLD.status THEN OLD.status END,
-                CASE WHEN NEW.source <> OLD.source THEN OLD.source END,
+                CASE WHEN NEW.status <> OLD.status OR NEW.source <> OLD.source THEN
+                    pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+                        'status', CASE WHEN NEW.status <> OLD.status THEN OLD.status END,
+                        'source', CASE WHEN NEW.source <> OLD.source THEN OLD.source END)) END,
                 pg_catalog.row_to_json(NEW));
     ELSIF TG_OP = 'INSERT' THEN
         INSERT INTO bellwether.event (topic, type, entity, revision, payload)

@@ -1,4 +1,4 @@
--- Records a change of sync_operation_errors in the event log; see capture_sync_operation. The entity is the operation,
+-- Records a change of sync_operation_errors in the event log; see capture_updated_operations. The entity is the operation,
 -- and the payload has what subscribers filter operations on besides the error's own columns.
 CREATE OR REPLACE FUNCTION bellwether.capture_sync_operation_error() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$

@@ -1,4 +1,4 @@
--- Records a change of sync_status_snapshots in the event log; see capture_sync_operation. health.changed rather than
+-- Records a change of sync_status_snapshots in the event log; see capture_updated_operations. health.changed rather than
 -- health.snapshot where the status differs from the snapshot before.
 CREATE OR REPLACE FUNCTION bellwether.capture_sync_status_snapshot() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET extra_float_digits = 1 AS $$
@@ -7,9 +7,9 @@ BEGIN
         INSERT INTO bellwether.event (topic, type, entity, revision, payload)
         VALUES ('health', 'health.deleted', OLD.id, OLD.revision + 1, pg_catalog.row_to_json(OLD));
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO bellwether.event (topic, type, entity, revision, old_status, payload)
+        INSERT INTO bellwether.event (topic, type, entity, revision, changed_from, payload)
         VALUES ('health', 'health.snapshot', NEW.id, NEW.revision,
-                CASE WHEN NEW.status <> OLD.status THEN OLD.status END, pg_catalog.row_to_json(NEW));
+                CASE WHEN NEW.status <> OLD.status THEN pg_catalog.jsonb_build_object('status', OLD.status) END, pg_catalog.row_to_json(NEW));
     ELSE
         INSERT INTO bellwether.event (topic, type, entity, revision, payload)
         VALUES ('health',

@@ -37,6 +37,7 @@ BEGIN
     ELSE
         NEW.completed_at := NULL;
     END IF;
+    NEW.event_id := NULL; -- a publisher's says nothing here
     -- What no trigger of ours writes: a report that is made here later would fail on it.
     IF NOT pg_catalog.isfinite(NEW.progressed_at) THEN
         NEW.progressed_at := NULL;

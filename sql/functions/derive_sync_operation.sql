@@ -6,6 +6,10 @@
 -- for each operator and each function call, some 1,500 instructions apiece, whether it is evaluated or not. So the
 -- commonest report has a short way of its own, and its condition leaves out whatever would need a distinction.
 --
+-- The id of the event is drawn here, under the row's lock, and not where the event is recorded, which is at the end of the
+-- statement: a trigger of an application may change the row again before that. What the change moved is noted here too,
+-- since capture_updated_operations sees only what was written.
+--
 -- It runs as the writer, with his search_path: each operator gets exactly the types that one of pg_catalog takes, or
 -- somebody's own operator in another schema might fit better and run his code.
 CREATE OR REPLACE FUNCTION bellwether.derive_sync_operation() RETURNS trigger
@@ -22,7 +26,8 @@ BEGIN
     -- derived is written, so nothing that a statement gives can stay, and no rule about what is written here can be broken.
     IF NEW.processed_items > OLD.processed_items AND NEW.processed_items <= NEW.total_items
        AND NEW.status = 'in_progress' AND OLD.status = NEW.status AND NEW.id = OLD.id AND NEW.progress = OLD.progress
-       AND NEW.started_at = OLD.started_at AND OLD.progressed_at < present AND OLD.items_per_second IS NOT NULL THEN
+       AND NEW.started_at = OLD.started_at AND OLD.progressed_at < present AND OLD.items_per_second IS NOT NULL
+       AND NEW.changed_from IS NULL THEN
         NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
         worked := greatest(0, least(10, pg_catalog.date_part('epoch', OLD.progressed_at - NEW.started_at)));
         NEW.items_per_second := bellwether.smoothed_rate(
@@ -36,12 +41,15 @@ BEGIN
         NEW.updated_at := present;
         NEW.heartbeat_at := present;
         NEW.revision := OLD.revision + 1;
+        NEW.event_id := pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass);
         RETURN NEW;
     END IF;
 
     ends := NEW.status IN ('completed', 'failed', 'cancelled');
     IF TG_OP = 'INSERT' THEN
         NEW.revision := (extract(epoch FROM present) * 1000000.0)::bigint;
+        NEW.event_id := pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass);
+        NEW.changed_from := NULL;
         NEW.updated_at := present;
         NEW.progressed_at := CASE WHEN NEW.processed_items > 0 THEN present END;
         NEW.items_per_second := NULL;
@@ -71,6 +79,8 @@ BEGIN
         NEW.items_per_second := OLD.items_per_second;
         NEW.estimated_completion_at := OLD.estimated_completion_at;
         NEW.revision := OLD.revision;
+        NEW.event_id := OLD.event_id;
+        NEW.changed_from := OLD.changed_from;
         NEW.started_at := coalesce(NEW.started_at, OLD.started_at);
         IF NEW.progress = OLD.progress THEN
             NEW.progress := OLD.progress; -- 50 is no change from 50.00
@@ -137,9 +147,19 @@ BEGIN
         PERFORM bellwether.refuse_implausible_progress(NEW.progress, NEW.processed_items, NEW.total_items);
     END IF;
 
-    IF TG_OP = 'UPDATE' AND NEW OPERATOR(pg_catalog.*<>) OLD THEN
-        NEW.updated_at := present;
-        NEW.revision := OLD.revision + 1;
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW OPERATOR(pg_catalog.*<>) OLD THEN
+            NEW.updated_at := present;
+            NEW.revision := OLD.revision + 1;
+            NEW.event_id := pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass);
+            NEW.changed_from := NULL;
+            IF NEW.status <> OLD.status OR NEW.operation_type <> OLD.operation_type
+               OR NEW.owner IS DISTINCT FROM OLD.owner OR NEW.source IS DISTINCT FROM OLD.source THEN
+                NEW.changed_from := bellwether.changed_from(OLD, NEW);
+            END IF;
+        ELSE
+            NEW.event_id := NULL; -- no event
+        END IF;
     END IF;
     NEW.heartbeat_at := present; -- a sign of life, even where nothing else has changed
     RETURN NEW;

@@ -6,7 +6,7 @@
 CREATE OR REPLACE FUNCTION bellwether.keep_replicated_revision() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
-    life           constant text[] := ARRAY['heartbeat_at', 'updated_at', 'revision'];
+    life           constant text[] := ARRAY['heartbeat_at', 'updated_at', 'revision', 'event_id'];
     greatest_known constant bigint := 9007199254740991;
 BEGIN
     IF TG_OP = 'INSERT' THEN

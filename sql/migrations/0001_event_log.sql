@@ -4,6 +4,8 @@
 CREATE SEQUENCE bellwether.event_id;
 COMMENT ON SEQUENCE bellwether.event_id IS
     'The ids of events. Without a cache: two changes of one row must get their ids in the order of its row lock.';
+-- A change of sync_operations draws its id while the row is locked, with the writer's own rights.
+GRANT USAGE ON SEQUENCE bellwether.event_id TO PUBLIC;
 
 CREATE SEQUENCE bellwether.event_slot MINVALUE 0;
 SELECT pg_catalog.setval('bellwether.event_slot', 0);
@@ -45,7 +47,9 @@ CREATE TYPE bellwether.operation AS (
     error                   text,
     metadata                jsonb,
     performance_data        jsonb,
-    revision                bigint
+    revision                bigint,
+    event_id                bigint,
+    changed_from            jsonb
 );
 COMMENT ON TYPE bellwether.operation IS
     'A row of sync_operations as an event keeps it. Its attributes are the columns that the table was made with.';
@@ -63,10 +67,7 @@ CREATE TABLE bellwether.event (
     topic      text        NOT NULL,
     type       text        NOT NULL,
     entity     text        NOT NULL,
-    old_status text,
-    old_owner  text,
-    old_operation_type text,
-    old_source text,
+    changed_from jsonb,
     operation  bellwether.operation,
     payload    json
 ) PARTITION BY LIST (slot);
@@ -111,14 +112,8 @@ COMMENT ON COLUMN bellwether.event.type IS
     'What happened, for example operation.progress; docs/protocol.md lists all types.';
 COMMENT ON COLUMN bellwether.event.entity IS
     'The row that changed: the operation''s id (for errors too), the client id of a connection, the id of a health snapshot, or the name of a truncated table.';
-COMMENT ON COLUMN bellwether.event.old_status IS
-    'The status before the change, where the change moved it; null means unchanged. With the other old_ columns it lets a filtered subscriber learn that a row has left its filter.';
-COMMENT ON COLUMN bellwether.event.old_owner IS
-    'The owner before the change, where the change moved it; null means unchanged, empty none before.';
-COMMENT ON COLUMN bellwether.event.old_operation_type IS
-    'The operation type before the change, where the change moved it; null means unchanged.';
-COMMENT ON COLUMN bellwether.event.old_source IS
-    'The source before the change, where the change moved it; null means unchanged, empty none before.';
+COMMENT ON COLUMN bellwether.event.changed_from IS
+    'What the change moved of status, owner, operation_type and source, with the values before it: {"status": "pending"}; null where it moved none of them. It lets a filtered subscriber learn that a row has left its filter.';
 COMMENT ON COLUMN bellwether.event.operation IS
     'The row of sync_operations after the change; (operation).progress is one column of it, bellwether.row_in_utc(operation) what subscribers get. Null where the row is in payload.';
 COMMENT ON COLUMN bellwether.event.payload IS

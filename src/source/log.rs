@@ -41,11 +41,16 @@ fn owed(rows: Rows) -> String {
         Rows::Sent => ("e.payload", "record_send(e.operation)"),
     };
     format!(
-        "SELECT e.id, e.xid, e.at, e.revision, e.topic, e.type, e.entity, e.old_status, e.old_owner,
-            e.old_operation_type, e.old_source, {json}, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {sent}
+        "SELECT e.id, e.xid, e.at, e.revision, e.topic, e.type, e.entity, {CHANGED_FROM}, {json}, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {sent}
         FROM bellwether.event e WHERE (e.xid >= $1::text::xid8 OR e.xid = ANY ($2::text[]::xid8[]))"
     )
 }
+
+/// The values before the change of what it moved: an owner or a source that was none is empty.
+const CHANGED_FROM: &str = "e.changed_from ->> 'status',
+            CASE WHEN e.changed_from ? 'owner' THEN coalesce(e.changed_from ->> 'owner', '') END,
+            e.changed_from ->> 'operation_type',
+            CASE WHEN e.changed_from ? 'source' THEN coalesce(e.changed_from ->> 'source', '') END";
 
 /// How the log's rows of `bellwether.operation` are asked for.
 #[derive(Clone, Copy)]

@@ -20,7 +20,7 @@ const STRANGE_ROWS: &str = r#"
         '2000-01-01+00'::timestamptz + (random() - 0.5) * interval '10000 years', clock_timestamp() + random() * interval '1 year',
         (random() * 10 ^ (random() * 30 - 15))::numeric,
         CASE n % 4 WHEN 0 THEN reals[1 + n % 11] WHEN 1 THEN 2406 + n / 64.0 WHEN 2 THEN 2 ^ (n / 16 - 125) ELSE random() * 10 ^ (random() * 60 - 30) END::real,
-        NULL, texts[1 + n / 6 % 7], documents[1 + n / 3 % 5], documents[1 + n / 4 % 5], n)::bellwether.operation
+        NULL, texts[1 + n / 6 % 7], documents[1 + n / 3 % 5], documents[1 + n / 4 % 5], n, bigints[1 + n / 3 % 6], documents[1 + n / 2 % 5])::bellwether.operation
     FROM generate_series(0, 3999) n, (SELECT
         ARRAY['', 'plain', E'\x01\t\n\r\x1F"quoted" \\ \x7F', 'schöne Grüße, 世界 🐑', '</script>', repeat('long ', 1000), NULL] AS texts,
         ARRAY[0, 1, -1, 0.5, -0.05, 100.00, 1e-20, 1e40, 12345678.90123, 10000, 9999.9999, 0.0000, 'NaN', 'Infinity', '-Infinity']::numeric[] AS numbers,

@@ -1,6 +1,6 @@
 //! The event log: what each kind of change of each table is recorded as.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::schema_probe::{Bell, LoggedEvent, Probe, revisions};
 
@@ -66,21 +66,17 @@ async fn old_values_of_filterable_columns_are_kept_where_they_changed() {
              UPDATE connection_status SET status = 'error', source = 'relay', relay_id = gen_random_uuid();",
         )
         .await;
-    let old: Vec<_> = probe
-        .events()
-        .await
-        .into_iter()
-        .map(|event| event.old.map(Option::unwrap_or_default))
-        .collect();
+    let events = probe.events().await;
+    let before: Vec<_> = events.iter().map(|event| &event.changed_from).collect();
     let expected = [
-        ["", "", "", ""],
-        ["", "", "", ""],
-        ["pending", "alice", "", ""],
-        ["", "", "upload", "laptop"],
-        ["", "", "", ""],
-        ["connected", "", "", "app"],
+        json!(null),
+        json!(null),
+        json!({ "status": "pending", "owner": "alice" }),
+        json!({ "owner": null, "operation_type": "upload", "source": "laptop" }),
+        json!(null),
+        json!({ "status": "connected", "source": "app" }),
     ];
-    assert_eq!(old, expected.map(|values| values.map(str::to_owned)));
+    assert_eq!(before, expected.iter().collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -153,7 +149,7 @@ async fn emptying_a_table_is_one_event_for_the_whole_table() {
             kind: "table.truncated".to_owned(),
             entity: table.to_owned(),
             revision: 0,
-            old: Default::default(),
+            changed_from: Value::Null,
             data: json!({ "table": table }),
         };
         assert_eq!(probe.events().await, [expected]);

@@ -102,8 +102,7 @@ pub(crate) struct LoggedEvent {
     pub(crate) kind: String,
     pub(crate) entity: String,
     pub(crate) revision: i64,
-    /// The old status, owner, operation type and source.
-    pub(crate) old: [Option<String>; 4],
+    pub(crate) changed_from: Value,
     pub(crate) data: Value,
 }
 
@@ -160,8 +159,7 @@ impl Session {
 
     /// The log, in order.
     pub(crate) async fn events(&self) -> Vec<LoggedEvent> {
-        let query = "SELECT topic, type, entity, revision, old_status, old_owner, old_operation_type, old_source,
-                         coalesce(payload, bellwether.row_in_utc(operation))
+        let query = "SELECT topic, type, entity, revision, changed_from, coalesce(payload, bellwether.row_in_utc(operation))
                      FROM bellwether.event ORDER BY id";
         let rows = self.0.query(query, &[]).await.expect("the log");
         let events = rows.iter().map(|row| LoggedEvent {
@@ -169,8 +167,8 @@ impl Session {
             kind: row.get(1),
             entity: row.get(2),
             revision: row.get(3),
-            old: [row.get(4), row.get(5), row.get(6), row.get(7)],
-            data: row.get(8),
+            changed_from: row.get::<_, Option<Value>>(4).unwrap_or_default(),
+            data: row.get(5),
         });
         events.collect()
     }

@@ -95,6 +95,8 @@ async fn a_role_without_rights_can_neither_read_nor_forge_the_log() {
     ];
     for function in [
         "capture_sync_operation",
+        "capture_inserted_operations",
+        "capture_updated_operations",
         "capture_sync_operation_error",
         "capture_connection_status",
         "capture_sync_status_snapshot",
@@ -255,14 +257,25 @@ async fn nothing_of_a_writers_own_is_found_and_run_with_the_owners_rights() {
         .run("ALTER TABLE sync_operations DISABLE TRIGGER zz_bellwether_derives_what_it_can")
         .await;
     writer.run("SET search_path = hostile, pg_catalog").await;
+    let update = |what: &str, changed_from: &str| {
+        format!(
+            "UPDATE public.sync_operations SET event_id = pg_catalog.nextval('bellwether.event_id'), {what}, changed_from = '{changed_from}'"
+        )
+    };
     for statement in [
-        "INSERT INTO public.sync_operations (operation_type, status, total_items, revision) VALUES ('upload', 'in_progress', 10, 1), ('upload', 'pending', 10, 1), ('upload', 'failed', 10, 1)",
-        "UPDATE public.sync_operations SET revision = 2, processed_items = 5",
-        "UPDATE public.sync_operations SET message = 'a sign of life'",
-        "UPDATE public.sync_operations SET revision = 3, status = 'paused', owner = 'alice', source = 'here', operation_type = 'delete'",
-        "UPDATE public.sync_operations SET revision = 4, status = 'in_progress', owner = 'bob', source = NULL",
-        "UPDATE public.sync_operations SET revision = 5, status = 'pending'",
-        "UPDATE public.sync_operations SET revision = 6, status = 'cancelled'",
+        "INSERT INTO public.sync_operations (operation_type, status, total_items, event_id) VALUES ('upload', 'in_progress', 10, 1), ('upload', 'pending', 10, 2), ('upload', 'failed', 10, 3)",
+        "UPDATE public.sync_operations SET message = 'a sign of life', event_id = NULL",
+        &update("processed_items = 5", "{}"),
+        &update(
+            "status = 'paused', owner = 'alice'",
+            r#"{"status": "in_progress", "owner": null}"#,
+        ),
+        &update(
+            "status = 'in_progress', owner = 'bob'",
+            r#"{"status": "paused", "owner": "alice"}"#,
+        ),
+        &update("status = 'pending'", r#"{"status": "in_progress"}"#),
+        &update("status = 'cancelled'", r#"{"status": "pending"}"#),
         "DELETE FROM public.sync_operations",
     ] {
         for doorbell in ["always", "adaptive"] {
@@ -296,6 +309,6 @@ async fn every_function_that_writes_for_others_is_out_of_their_reach() {
     let loose = "SELECT coalesce(string_agg(p.oid::regprocedure::text, ', '), '') FROM pg_proc p
         WHERE pronamespace = 'bellwether'::regnamespace AND prosecdef
           AND (has_function_privilege('public', p.oid, 'EXECUTE')
-               OR (proconfig @> ARRAY['search_path=pg_catalog, pg_temp']) IS NOT TRUE AND proname <> 'capture_sync_operation')";
+               OR (proconfig @> ARRAY['search_path=pg_catalog, pg_temp']) IS NOT TRUE AND proname NOT IN ('capture_inserted_operations', 'capture_updated_operations'))";
     assert_eq!(probe.text(loose).await, "");
 }

@@ -172,7 +172,7 @@ async fn a_savepoint_that_is_rolled_back_takes_its_events_with_it() {
 }
 
 #[tokio::test]
-async fn an_applications_own_trigger_that_updates_the_row_again_is_in_order_by_revision() {
+async fn what_an_applications_own_trigger_changes_again_is_recorded_in_order() {
     let probe = Probe::new().await;
     probe
         .run(
@@ -188,25 +188,92 @@ async fn an_applications_own_trigger_that_updates_the_row_again_is_in_order_by_r
              UPDATE sync_operations SET processed_items = 1;",
         )
         .await;
-    let mut events = probe.events().await;
+    let events = probe.events().await;
     let logged: Vec<_> = events
         .iter()
         .map(|event| event.data["processed_items"].clone())
         .collect();
-    assert_eq!(
-        logged,
-        [json!(3), json!(2), json!(1)],
-        "the innermost change is logged first"
-    );
-    events.sort_by_key(|event| event.revision);
-    let ordered: Vec<_> = events
-        .iter()
-        .map(|event| event.data["processed_items"].clone())
-        .collect();
-    assert_eq!(ordered, [json!(1), json!(2), json!(3)]);
+    assert_eq!(logged, [json!(1), json!(2), json!(3)]);
+    assert!(revisions(&events).is_sorted());
     assert_eq!(
         events[2].data,
         probe.json("SELECT * FROM sync_operations").await
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_an_applications_own_trigger_deletes_at_once_ends_deleted() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "CREATE FUNCTION take_it_away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 DELETE FROM sync_operations WHERE id = NEW.id;
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER a_comes_before_ours AFTER INSERT OR UPDATE ON sync_operations FOR EACH ROW
+                 WHEN (NEW.owner = 'unwanted') EXECUTE FUNCTION take_it_away();
+             INSERT INTO sync_operations (operation_type, owner) VALUES ('upload', 'unwanted'), ('upload', 'wanted');
+             UPDATE sync_operations SET owner = 'unwanted';",
+        )
+        .await;
+    let events = probe.events().await;
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| format!("{} {}", event.data["owner"], event.kind))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "\"unwanted\" operation.created",
+            "\"wanted\" operation.created",
+            "\"unwanted\" operation.deleted",
+            "\"unwanted\" operation.progress",
+            "\"unwanted\" operation.deleted"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn rows_of_a_child_table_are_no_events_and_fail_no_statement() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "CREATE TABLE archived_operations () INHERITS (sync_operations);
+             INSERT INTO archived_operations (operation_type) VALUES ('upload');
+             INSERT INTO sync_operations (operation_type, status) VALUES ('upload', 'in_progress');
+             UPDATE sync_operations SET message = 'both'; DELETE FROM sync_operations;",
+        )
+        .await;
+    assert_eq!(
+        probe.kinds().await,
+        [
+            "operation.created",
+            "operation.progress",
+            "operation.deleted"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_temporary_table_is_not_taken_for_what_a_statement_wrote() {
+    let probe = Probe::new().await;
+    probe
+        .run(
+            "CREATE TEMPORARY TABLE written (LIKE sync_operations);
+             INSERT INTO written (event_id, id, operation_type, status, progress, processed_items, failed_items, inserted_items,
+                     updated_items, deleted_items, kept_items, skipped_items, entities_encountered, counters, created_at, updated_at,
+                     heartbeat_at, metadata, performance_data, revision)
+                 VALUES (7, gen_random_uuid(), 'forged', 'pending', 0, 0, 0, 0, 0, 0, 0, 0, '{}', '{}', now(), now(), now(), '{}', '{}', 1);
+             INSERT INTO sync_operations (operation_type) VALUES ('upload');
+             UPDATE sync_operations SET message = 'mine';",
+        )
+        .await;
+    let events = probe.events().await;
+    assert_eq!(events.len(), 2);
+    assert!(
+        events
+            .iter()
+            .all(|event| event.data["operation_type"] == "upload")
     );
 }
 

@@ -7,11 +7,13 @@ use crate::doctor::expected::Expected;
 use crate::doctor::report::{Finding, Status};
 use crate::doctor::session::{CheckError, Session};
 
-/// Unlogged relations are emptied by a crash; rows of a child table are its own triggers' affair.
+/// Unlogged relations are emptied by a crash; rows of a child table are its own triggers' affair, and a statement that names
+/// the parent fires none of the child's that fire once a statement.
 const ASK: &str = "SELECT n.nspname || '.' || c.relname, c.relpersistence = 'u',
         NOT coalesce(i.indisvalid AND i.indisready, true),
         c.relrowsecurity, coalesce((SELECT count(*) FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent
-                                    WHERE h.inhparent = c.oid AND p.relkind = 'r'), 0)
+                                    WHERE h.inhparent = c.oid AND p.relkind = 'r'), 0),
+        EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_index i ON i.indexrelid = c.oid
     WHERE n.nspname IN ('bellwether', 'public') AND c.relkind IN ('r', 'p', 'i', 'I', 'S')";
 
@@ -43,12 +45,14 @@ pub(in crate::doctor) async fn check(
     let unlogged = those(&mut relations(), 1);
     let invalid = those(&mut expected.indexes.keys(), 2);
     let secured = those(&mut expected.tables.iter(), 3);
+    let is_ours = |name: &&String| name.starts_with("public.");
+    let children: Vec<String> = those(&mut expected.tables.iter().filter(is_ours), 5);
     let has_children =
         |name: &&String| there.get(*name).is_some_and(|row| row.get::<_, i64>(4) > 0);
     let parents: Vec<String> = expected
         .tables
         .iter()
-        .filter(|name| name.starts_with("public."))
+        .filter(is_ours)
         .filter(has_children)
         .cloned()
         .collect();
@@ -104,6 +108,19 @@ pub(in crate::doctor) async fn check(
                 some(&secured)
             ),
             "give the relay's role BYPASSRLS, or a policy that lets it see everything",
+        );
+    }
+    if !children.is_empty() {
+        finding.add(
+            Status::Failure,
+            format!(
+                "made a child or a partition of another table: {}; what is written to that one is not recorded",
+                some(&children)
+            ),
+            format!(
+                "ALTER TABLE {} NO INHERIT (or DETACH PARTITION)",
+                children.join(", ")
+            ),
         );
     }
     if !parents.is_empty() {

@@ -13,6 +13,10 @@ const LACKING: &str = "SELECT r || ' ON public.' || t FROM
     unnest(ARRAY['sync_operations', 'sync_operation_errors', 'connection_status']) AS t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS r
     WHERE to_regclass('public.' || t) IS NOT NULL AND NOT has_any_column_privilege($1::name, to_regclass('public.' || t), r)
     UNION ALL
+    SELECT 'USAGE ON SCHEMA bellwether' WHERE NOT has_schema_privilege($1::name, 'bellwether', 'USAGE')
+    UNION ALL
+    SELECT 'USAGE ON SEQUENCE bellwether.event_id' WHERE NOT has_sequence_privilege($1::name, 'bellwether.event_id', 'USAGE')
+    UNION ALL
     SELECT 'USAGE ON SCHEMA public' WHERE NOT has_schema_privilege($1::name, 'public', 'USAGE')
     UNION ALL
     SELECT 'CONNECT ON DATABASE ' || quote_ident(current_database()) WHERE NOT has_database_privilege($1::name, current_database(), 'CONNECT')";

@@ -35,6 +35,8 @@ pub(super) const OPERATIONS: &[&str] = &[
     "metadata",
     "performance_data",
     "revision",
+    "event_id",
+    "changed_from",
     "stalled_since",
 ];
 

@@ -192,6 +192,27 @@ async fn tables_that_a_crash_would_empty_or_that_lost_an_index_are_found() {
 }
 
 #[tokio::test]
+async fn a_table_that_was_made_a_child_of_another_is_found_and_the_advice_mends_it() {
+    let database = TestDatabase::new().await;
+    execute(
+        &database,
+        "CREATE TABLE everything (id uuid NOT NULL); ALTER TABLE public.sync_operations INHERIT everything",
+    )
+    .await;
+    let report = doctor(&database.url(), &[]).await;
+    assert_eq!((report.code, report.status("tables")), (1, "failure"));
+    let found = report.found("tables");
+    assert!(found.contains("public.sync_operations"), "{found}");
+    execute(
+        &database,
+        "ALTER TABLE public.sync_operations NO INHERIT everything",
+    )
+    .await;
+    let report = doctor(&database.url(), &[]).await;
+    assert_eq!(report.status("tables"), "ok");
+}
+
+#[tokio::test]
 async fn a_check_that_hangs_says_so_and_does_not_keep_the_others_from_it() {
     let database = TestDatabase::new().await;
     let client = database.client().await;

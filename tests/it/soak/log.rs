@@ -62,7 +62,7 @@ pub(super) struct Log {
 }
 
 const EVENTS: &str = "SELECT id, xid::text, topic, type, entity, revision, coalesce(payload, bellwether.row_in_utc(operation))::text,
-    json_build_object('status', old_status, 'owner', old_owner, 'operation_type', old_operation_type, 'source', old_source)::text
+    coalesce(changed_from, '{}')::text
     FROM bellwether.event ORDER BY id";
 
 fn json(text: &str) -> Value {
@@ -79,9 +79,7 @@ impl Log {
             let payload = json(row.get(6));
             let mut before = payload.clone();
             for (name, old) in json(row.get(7)).as_object().expect("an object") {
-                if !old.is_null() {
-                    before[name] = old.clone();
-                }
+                before[name] = old.clone();
             }
             let event = Logged {
                 id: row.get(0),

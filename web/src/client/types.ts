@@ -46,6 +46,10 @@ export interface Operation {
   readonly performance_data: Readonly<Record<string, unknown>>;
   /** Only its order means something. */
   readonly revision: number;
+  /** The event that recorded this version of the row; null where none did. */
+  readonly event_id: number | null;
+  /** What the last change moved of status, owner, operation type and source, with the values before it. */
+  readonly changed_from: Readonly<Record<string, string | null>> | null;
   /** The last sign of life, only while the operation is stalled. */
   readonly stalled_since?: string | null;
 }
