@@ -105,18 +105,20 @@ BEGIN
 
     IF bellwether.sync_operations_is_as_made('public.sync_operations') THEN
         INSERT INTO bellwether.event (id, topic, type, entity, revision, operation)
-        SELECT written.event_id, 'operations',
+        SELECT CASE WHEN written.event_id OPERATOR(pg_catalog.>) 0 THEN written.event_id
+                    ELSE pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass) END, 'operations',
                CASE WHEN written.status OPERATOR(pg_catalog.=) 'pending' OR written.status OPERATOR(pg_catalog.=) 'in_progress'
                     THEN 'operation.created' ELSE 'operation.' OPERATOR(pg_catalog.||) written.status END,
                written.id, written.revision, ROW(written.*)::bellwether.operation
-        FROM written WHERE written.event_id IS NOT NULL;
+        FROM written;
     ELSE
         INSERT INTO bellwether.event (id, topic, type, entity, revision, payload)
-        SELECT written.event_id, 'operations',
+        SELECT CASE WHEN written.event_id OPERATOR(pg_catalog.>) 0 THEN written.event_id
+                    ELSE pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass) END, 'operations',
                CASE WHEN written.status OPERATOR(pg_catalog.=) 'pending' OR written.status OPERATOR(pg_catalog.=) 'in_progress'
                     THEN 'operation.created' ELSE 'operation.' OPERATOR(pg_catalog.||) written.status END,
                written.id, written.revision, bellwether.row_in_utc(written)
-        FROM written WHERE written.event_id IS NOT NULL;
+        FROM written;
     END IF;
 
     -- See bellwether.ring().
@@ -295,12 +297,16 @@ BEGIN
                CASE WHEN written.changed_from IS NULL THEN 'operation.progress'
                     ELSE bellwether.operation_event(written.status::pg_catalog.text, written.changed_from) END,
                written.id, written.revision, written.changed_from, ROW(written.*)::bellwether.operation
-        FROM written WHERE written.event_id IS NOT NULL;
+        FROM written WHERE written.event_id OPERATOR(pg_catalog.>) 0;
     ELSE
         INSERT INTO bellwether.event (id, topic, type, entity, revision, changed_from, payload)
         SELECT written.event_id, 'operations', bellwether.operation_event(written.status::pg_catalog.text, written.changed_from),
                written.id, written.revision, written.changed_from, bellwether.row_in_utc(written)
-        FROM written WHERE written.event_id IS NOT NULL;
+        FROM written WHERE written.event_id OPERATOR(pg_catalog.>) 0
+            AND NOT (EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) 'public.sync_operations'::pg_catalog.regclass)
+                     AND EXISTS (SELECT FROM public.sync_operations child
+                                 WHERE child.id OPERATOR(pg_catalog.=) written.id AND child.event_id OPERATOR(pg_catalog.=) written.event_id
+                                   AND child.tableoid OPERATOR(pg_catalog.<>) 'public.sync_operations'::pg_catalog.regclass));
     END IF;
 
     -- A relay has promised to look: most writers need not know more. See bellwether.ring().
@@ -327,19 +333,21 @@ CREATE FUNCTION bellwether.changed_from(before record, after record) RETURNS jso
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     AS $$
 DECLARE
-    moved pg_catalog.jsonb := '{}';
+    -- No filter is as long, and a value in jsonb has a bound.
+    longest constant pg_catalog.int4 := 65536;
+    moved   pg_catalog.jsonb := '{}';
 BEGIN
     IF before.status::pg_catalog.text OPERATOR(pg_catalog.<>) after.status::pg_catalog.text THEN
         moved := pg_catalog.jsonb_build_object('status', before.status);
     END IF;
     IF before.operation_type::pg_catalog.text OPERATOR(pg_catalog.<>) after.operation_type::pg_catalog.text THEN
-        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('operation_type', before.operation_type);
+        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('operation_type', pg_catalog.left(before.operation_type, longest));
     END IF;
     IF coalesce(before.owner::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(after.owner::pg_catalog.text, '') THEN
         moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('owner', before.owner);
     END IF;
     IF coalesce(before.source::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(after.source::pg_catalog.text, '') THEN
-        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('source', before.source);
+        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('source', pg_catalog.left(before.source, longest));
     END IF;
     RETURN CASE WHEN moved OPERATOR(pg_catalog.<>) '{}' THEN moved END;
 END
@@ -404,6 +412,7 @@ CREATE FUNCTION bellwether.derive_replicated_sync_operation() RETURNS trigger
     AS $$
 DECLARE
     present constant timestamptz := pg_catalog.clock_timestamp();
+    moved   jsonb;
 BEGIN
     IF TG_OP = 'INSERT' THEN
         IF NEW.progress = 0.0 AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
@@ -419,6 +428,12 @@ BEGIN
         END IF;
         IF NEW.heartbeat_at = OLD.heartbeat_at THEN
             NEW.heartbeat_at := present;
+        END IF;
+        IF NEW.changed_from IS NOT DISTINCT FROM OLD.changed_from THEN -- perhaps not sent
+            moved := bellwether.changed_from(OLD, NEW);
+            IF moved IS NOT NULL OR NEW.revision <> OLD.revision THEN
+                NEW.changed_from := moved;
+            END IF;
         END IF;
     END IF;
     IF NEW.started_at IS NULL AND NEW.status IN ('in_progress', 'paused') THEN
@@ -472,7 +487,8 @@ BEGIN
     IF NEW.processed_items > OLD.processed_items AND NEW.processed_items <= NEW.total_items
        AND NEW.status = 'in_progress' AND OLD.status = NEW.status AND NEW.id = OLD.id AND NEW.progress = OLD.progress
        AND NEW.started_at = OLD.started_at AND OLD.progressed_at < present AND OLD.items_per_second IS NOT NULL
-       AND NEW.changed_from IS NULL THEN
+       AND NEW.operation_type = OLD.operation_type AND NEW.owner IS NOT DISTINCT FROM OLD.owner
+       AND NEW.source IS NOT DISTINCT FROM OLD.source AND NEW.changed_from IS NULL THEN
         NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
         worked := greatest(0, least(10, pg_catalog.date_part('epoch', OLD.progressed_at - NEW.started_at)));
         NEW.items_per_second := bellwether.smoothed_rate(
@@ -493,7 +509,8 @@ BEGIN
     ends := NEW.status IN ('completed', 'failed', 'cancelled');
     IF TG_OP = 'INSERT' THEN
         NEW.revision := (extract(epoch FROM present) * 1000000.0)::bigint;
-        NEW.event_id := pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass);
+        NEW.event_id := CASE WHEN bellwether.inserts_wake_others('public.sync_operations')
+                             THEN pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass) END;
         NEW.changed_from := NULL;
         NEW.updated_at := present;
         NEW.progressed_at := CASE WHEN NEW.processed_items > 0 THEN present END;
@@ -695,6 +712,23 @@ $$;
 -- Name: FUNCTION ignore_replicated_row(); Type: COMMENT; Schema: bellwether; Owner: -
 
 COMMENT ON FUNCTION bellwether.ignore_replicated_row() IS 'Trigger: drops what a publication sends of another database''s own records.';
+
+-- Name: inserts_wake_others(regclass); Type: FUNCTION; Schema: bellwether; Owner: -
+
+CREATE FUNCTION bellwether.inserts_wake_others(sync_operations regclass) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_catalog.pg_trigger t
+        WHERE t.tgrelid = sync_operations AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+          AND t.tgtype & (2 + 4 + 64) = 4 -- INSERT, and neither BEFORE nor INSTEAD OF
+          AND t.tgname NOT IN ('bellwether_records_inserts', 'bellwether_records_replicated_rows'))
+$$;
+
+-- Name: FUNCTION inserts_wake_others(sync_operations regclass); Type: COMMENT; Schema: bellwether; Owner: -
+
+COMMENT ON FUNCTION bellwether.inserts_wake_others(sync_operations regclass) IS 'Whether an INSERT fires AFTER triggers that are not ours: then the id of its event is drawn before they fire.';
 
 -- Name: keep_replicated_revision(); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -1137,13 +1171,14 @@ CREATE FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) 
                WHERE a.attrelid IN (sync_operations, 'bellwether.operation'::pg_catalog.regclass) AND a.attnum > 0 AND NOT a.attisdropped
                GROUP BY a.attnum, a.attname, a.atttypid, a.atttypmod
                HAVING pg_catalog.count(*) <> 2 OR pg_catalog.has_column_privilege(sync_operations, a.attnum, 'SELECT') IS NULL)
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = sync_operations)
        AND pg_catalog.has_column_privilege(sync_operations,
                (SELECT c.relnatts + 1 FROM pg_catalog.pg_class c WHERE c.oid = sync_operations)::smallint, 'SELECT') IS NULL
 $$;
 
 -- Name: FUNCTION sync_operations_is_as_made(sync_operations regclass); Type: COMMENT; Schema: bellwether; Owner: -
 
-COMMENT ON FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) IS 'Whether sync_operations has only the columns that bellwether.operation has, of the same types and in the same places: then an event keeps its row as one.';
+COMMENT ON FUNCTION bellwether.sync_operations_is_as_made(sync_operations regclass) IS 'Whether sync_operations has only the columns that bellwether.operation has, of the same types and in the same places, and no child tables: then an event keeps its row as one.';
 
 -- Name: trim_log(interval, bigint); Type: FUNCTION; Schema: bellwether; Owner: -
 
@@ -1388,7 +1423,7 @@ COMMENT ON COLUMN public.sync_operations.revision IS 'Grows with every change of
 
 -- Name: COLUMN sync_operations.event_id; Type: COMMENT; Schema: public; Owner: -
 
-COMMENT ON COLUMN public.sync_operations.event_id IS 'The event in bellwether.event that recorded this version of the row. Null where none did: a mere sign of life, or a row that came by replication. Derived, whatever a statement gives.';
+COMMENT ON COLUMN public.sync_operations.event_id IS 'The id that the last change of the row drew for its event in bellwether.event. Null where none was drawn: a new row (its event draws one later), a mere sign of life, a row that came by replication. Derived, whatever a statement gives.';
 
 -- Name: COLUMN sync_operations.changed_from; Type: COMMENT; Schema: public; Owner: -
 

@@ -1,5 +1,6 @@
 -- Records what a statement has inserted into sync_operations in the event log and rings the doorbell: see
--- capture_updated_operations.
+-- capture_updated_operations. The event has the id that the row was given, or else draws it now, when no other transaction
+-- can have a row of this key any more: see derive_sync_operation.
 CREATE OR REPLACE FUNCTION bellwether.capture_inserted_operations() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
@@ -9,18 +10,20 @@ BEGIN
 
     IF bellwether.sync_operations_is_as_made('public.sync_operations') THEN
         INSERT INTO bellwether.event (id, topic, type, entity, revision, operation)
-        SELECT written.event_id, 'operations',
+        SELECT CASE WHEN written.event_id OPERATOR(pg_catalog.>) 0 THEN written.event_id
+                    ELSE pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass) END, 'operations',
                CASE WHEN written.status OPERATOR(pg_catalog.=) 'pending' OR written.status OPERATOR(pg_catalog.=) 'in_progress'
                     THEN 'operation.created' ELSE 'operation.' OPERATOR(pg_catalog.||) written.status END,
                written.id, written.revision, ROW(written.*)::bellwether.operation
-        FROM written WHERE written.event_id IS NOT NULL;
+        FROM written;
     ELSE
         INSERT INTO bellwether.event (id, topic, type, entity, revision, payload)
-        SELECT written.event_id, 'operations',
+        SELECT CASE WHEN written.event_id OPERATOR(pg_catalog.>) 0 THEN written.event_id
+                    ELSE pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass) END, 'operations',
                CASE WHEN written.status OPERATOR(pg_catalog.=) 'pending' OR written.status OPERATOR(pg_catalog.=) 'in_progress'
                     THEN 'operation.created' ELSE 'operation.' OPERATOR(pg_catalog.||) written.status END,
                written.id, written.revision, bellwether.row_in_utc(written)
-        FROM written WHERE written.event_id IS NOT NULL;
+        FROM written;
     END IF;
 
     -- See bellwether.ring().

@@ -17,7 +17,7 @@
 -- The hot path of every report, and PL/pgSQL prepares each expression afresh in each transaction: see
 -- derive_sync_operation. That is why it shares nothing with capture_inserted_operations that would have to be decided.
 -- sync_operations_is_as_made() is a constant by the time that it runs; ROW(written.*) fits where it is true, and is not even
--- planned where it is not.
+-- planned where it is not. Where the table has children, theirs are among the rows written, and are passed over.
 CREATE OR REPLACE FUNCTION bellwether.capture_updated_operations() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
@@ -31,12 +31,16 @@ BEGIN
                CASE WHEN written.changed_from IS NULL THEN 'operation.progress'
                     ELSE bellwether.operation_event(written.status::pg_catalog.text, written.changed_from) END,
                written.id, written.revision, written.changed_from, ROW(written.*)::bellwether.operation
-        FROM written WHERE written.event_id IS NOT NULL;
+        FROM written WHERE written.event_id OPERATOR(pg_catalog.>) 0;
     ELSE
         INSERT INTO bellwether.event (id, topic, type, entity, revision, changed_from, payload)
         SELECT written.event_id, 'operations', bellwether.operation_event(written.status::pg_catalog.text, written.changed_from),
                written.id, written.revision, written.changed_from, bellwether.row_in_utc(written)
-        FROM written WHERE written.event_id IS NOT NULL;
+        FROM written WHERE written.event_id OPERATOR(pg_catalog.>) 0
+            AND NOT (EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) 'public.sync_operations'::pg_catalog.regclass)
+                     AND EXISTS (SELECT FROM public.sync_operations child
+                                 WHERE child.id OPERATOR(pg_catalog.=) written.id AND child.event_id OPERATOR(pg_catalog.=) written.event_id
+                                   AND child.tableoid OPERATOR(pg_catalog.<>) 'public.sync_operations'::pg_catalog.regclass));
     END IF;
 
     -- A relay has promised to look: most writers need not know more. See bellwether.ring().

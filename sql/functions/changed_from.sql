@@ -4,19 +4,21 @@
 CREATE OR REPLACE FUNCTION bellwether.changed_from(before record, after record) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
-    moved pg_catalog.jsonb := '{}';
+    -- No filter is as long, and a value in jsonb has a bound.
+    longest constant pg_catalog.int4 := 65536;
+    moved   pg_catalog.jsonb := '{}';
 BEGIN
     IF before.status::pg_catalog.text OPERATOR(pg_catalog.<>) after.status::pg_catalog.text THEN
         moved := pg_catalog.jsonb_build_object('status', before.status);
     END IF;
     IF before.operation_type::pg_catalog.text OPERATOR(pg_catalog.<>) after.operation_type::pg_catalog.text THEN
-        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('operation_type', before.operation_type);
+        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('operation_type', pg_catalog.left(before.operation_type, longest));
     END IF;
     IF coalesce(before.owner::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(after.owner::pg_catalog.text, '') THEN
         moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('owner', before.owner);
     END IF;
     IF coalesce(before.source::pg_catalog.text, '') OPERATOR(pg_catalog.<>) coalesce(after.source::pg_catalog.text, '') THEN
-        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('source', before.source);
+        moved := moved OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('source', pg_catalog.left(before.source, longest));
     END IF;
     RETURN CASE WHEN moved OPERATOR(pg_catalog.<>) '{}' THEN moved END;
 END

@@ -6,6 +6,7 @@ CREATE OR REPLACE FUNCTION bellwether.derive_replicated_sync_operation() RETURNS
 LANGUAGE plpgsql AS $$
 DECLARE
     present constant timestamptz := pg_catalog.clock_timestamp();
+    moved   jsonb;
 BEGIN
     IF TG_OP = 'INSERT' THEN
         IF NEW.progress = 0.0 AND NEW.total_items > 0 AND NEW.processed_items BETWEEN 0 AND NEW.total_items THEN
@@ -21,6 +22,12 @@ BEGIN
         END IF;
         IF NEW.heartbeat_at = OLD.heartbeat_at THEN
             NEW.heartbeat_at := present;
+        END IF;
+        IF NEW.changed_from IS NOT DISTINCT FROM OLD.changed_from THEN -- perhaps not sent
+            moved := bellwether.changed_from(OLD, NEW);
+            IF moved IS NOT NULL OR NEW.revision <> OLD.revision THEN
+                NEW.changed_from := moved;
+            END IF;
         END IF;
     END IF;
     IF NEW.started_at IS NULL AND NEW.status IN ('in_progress', 'paused') THEN

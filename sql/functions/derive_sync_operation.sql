@@ -6,9 +6,11 @@
 -- for each operator and each function call, some 1,500 instructions apiece, whether it is evaluated or not. So the
 -- commonest report has a short way of its own, and its condition leaves out whatever would need a distinction.
 --
--- The id of the event is drawn here, under the row's lock, and not where the event is recorded, which is at the end of the
--- statement: a trigger of an application may change the row again before that. What the change moved is noted here too,
--- since capture_updated_operations sees only what was written.
+-- The id of an update's event is drawn here, under the row's lock, and not where the event is recorded, which is at the end
+-- of the statement: a trigger of an application may change the row again before that. A new row has no lock yet, and may
+-- still have to wait for another transaction to delete one of the same key; so its event draws the id when it is recorded,
+-- unless an application's trigger may come before. What a change moved is noted here too, since
+-- capture_updated_operations sees only what was written.
 --
 -- It runs as the writer, with his search_path: each operator gets exactly the types that one of pg_catalog takes, or
 -- somebody's own operator in another schema might fit better and run his code.
@@ -27,7 +29,8 @@ BEGIN
     IF NEW.processed_items > OLD.processed_items AND NEW.processed_items <= NEW.total_items
        AND NEW.status = 'in_progress' AND OLD.status = NEW.status AND NEW.id = OLD.id AND NEW.progress = OLD.progress
        AND NEW.started_at = OLD.started_at AND OLD.progressed_at < present AND OLD.items_per_second IS NOT NULL
-       AND NEW.changed_from IS NULL THEN
+       AND NEW.operation_type = OLD.operation_type AND NEW.owner IS NOT DISTINCT FROM OLD.owner
+       AND NEW.source IS NOT DISTINCT FROM OLD.source AND NEW.changed_from IS NULL THEN
         NEW.progress := pg_catalog.round(100.0 * NEW.processed_items::numeric / NEW.total_items::numeric, 2);
         worked := greatest(0, least(10, pg_catalog.date_part('epoch', OLD.progressed_at - NEW.started_at)));
         NEW.items_per_second := bellwether.smoothed_rate(
@@ -48,7 +51,8 @@ BEGIN
     ends := NEW.status IN ('completed', 'failed', 'cancelled');
     IF TG_OP = 'INSERT' THEN
         NEW.revision := (extract(epoch FROM present) * 1000000.0)::bigint;
-        NEW.event_id := pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass);
+        NEW.event_id := CASE WHEN bellwether.inserts_wake_others('public.sync_operations')
+                             THEN pg_catalog.nextval('bellwether.event_id'::pg_catalog.regclass) END;
         NEW.changed_from := NULL;
         NEW.updated_at := present;
         NEW.progressed_at := CASE WHEN NEW.processed_items > 0 THEN present END;

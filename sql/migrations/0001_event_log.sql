@@ -4,7 +4,7 @@
 CREATE SEQUENCE bellwether.event_id;
 COMMENT ON SEQUENCE bellwether.event_id IS
     'The ids of events. Without a cache: two changes of one row must get their ids in the order of its row lock.';
--- A change of sync_operations draws its id while the row is locked, with the writer's own rights.
+-- An update of sync_operations draws its id while the row is locked, with the writer's own rights.
 GRANT USAGE ON SEQUENCE bellwether.event_id TO PUBLIC;
 
 CREATE SEQUENCE bellwether.event_slot MINVALUE 0;

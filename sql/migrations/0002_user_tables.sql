@@ -85,7 +85,7 @@ COMMENT ON COLUMN public.sync_operations.error IS 'Why the job failed.';
 COMMENT ON COLUMN public.sync_operations.metadata IS 'Anything else the application wants to say. Not filtered on.';
 COMMENT ON COLUMN public.sync_operations.performance_data IS 'Measurements of the application. Not filtered on.';
 COMMENT ON COLUMN public.sync_operations.revision IS 'Grows with every change of the row and does not come again for the same id, even after a delete and a new insert: it starts at the insert''s clock in microseconds. Only its order means something. Derived.';
-COMMENT ON COLUMN public.sync_operations.event_id IS 'The event in bellwether.event that recorded this version of the row. Null where none did: a mere sign of life, or a row that came by replication. Derived, whatever a statement gives.';
+COMMENT ON COLUMN public.sync_operations.event_id IS 'The id that the last change of the row drew for its event in bellwether.event. Null where none was drawn: a new row (its event draws one later), a mere sign of life, a row that came by replication. Derived, whatever a statement gives.';
 COMMENT ON COLUMN public.sync_operations.changed_from IS 'What the last change moved of status, owner, operation_type and source, with the values before it: {"status": "pending"}; null where it moved none of them. Derived, whatever a statement gives.';
 
 CREATE TABLE public.sync_operation_errors (

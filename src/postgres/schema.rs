@@ -67,6 +67,7 @@ pub const FUNCTIONS: &[Function] = &[
     function!("seconds_left"),
     function!("refuse_implausible_progress"),
     function!("changed_from"),
+    function!("inserts_wake_others"),
     function!("derive_sync_operation"),
     function!("derive_replicated_sync_operation"),
     function!("refuse_implausible_operation"),

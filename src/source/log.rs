@@ -25,8 +25,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Where the WAL stood after the snapshot was taken.
 const INSERTED: &str = "WITH wal AS MATERIALIZED (SELECT pg_current_wal_insert_lsn() AS inserted)";
 
-/// What the statement saw: the first row, since no event has the id 0.
-const HEADER: &str = "SELECT 0::bigint AS id, NULL::xid8, NULL::timestamptz, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL::json,
+/// What the statement saw: the first row, whatever ids events have.
+const HEADER: &str = "SELECT -9223372036854775808 AS id, NULL::xid8, NULL::timestamptz, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL::json,
         pg_current_snapshot()::text, (SELECT inserted FROM wal), NULL::pg_lsn,
         transaction_timestamp(), (SELECT trimmed_through FROM bellwether.log),
         coalesce(pg_sequence_last_value('bellwether.lease'::regclass), 0), (date_part('epoch', clock_timestamp()) * 1000)::bigint, NULL::bytea";

@@ -25,7 +25,7 @@ async fn one_short_insert_makes_a_pending_job_and_returns_its_id() {
         "updated_items": 0, "deleted_items": 0, "kept_items": 0, "skipped_items": 0, "entities_encountered": {},
         "counters": {}, "owner": null, "source": null, "triggered_by": null, "started_at": null,
         "progressed_at": null, "completed_at": null, "duration_seconds": null, "items_per_second": null,
-        "estimated_completion_at": null, "error": null, "metadata": {}, "performance_data": {}, "event_id": 1,
+        "estimated_completion_at": null, "error": null, "metadata": {}, "performance_data": {}, "event_id": null,
         "changed_from": null,
     });
     assert_eq!(row, expected);

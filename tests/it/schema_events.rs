@@ -68,6 +68,30 @@ async fn old_values_of_filterable_columns_are_kept_where_they_changed() {
         .await;
     let events = probe.events().await;
     let before: Vec<_> = events.iter().map(|event| &event.changed_from).collect();
+    for (moved, before) in [
+        ("owner = 'carol'", json!({ "owner": "alice" })),
+        ("source = 'phone'", json!({ "source": null })),
+        (
+            "operation_type = 'move'",
+            json!({ "operation_type": "upload" }),
+        ),
+    ] {
+        let hurried = Probe::new().await;
+        hurried
+            .run(&format!(
+                "INSERT INTO sync_operations (operation_type, status, total_items, owner) VALUES ('upload', 'in_progress', 100, 'alice');
+                 UPDATE sync_operations SET processed_items = 1; UPDATE sync_operations SET processed_items = 2;
+                 UPDATE sync_operations SET processed_items = 3, {moved}; UPDATE sync_operations SET processed_items = 4;"
+            ))
+            .await;
+        let changes: Vec<_> = hurried
+            .events()
+            .await
+            .into_iter()
+            .map(|event| event.changed_from)
+            .collect();
+        assert_eq!(changes[3..], [before, json!(null)], "{moved}");
+    }
     let expected = [
         json!(null),
         json!(null),

@@ -240,8 +240,12 @@ async fn rows_of_a_child_table_are_no_events_and_fail_no_statement() {
         .run(
             "CREATE TABLE archived_operations () INHERITS (sync_operations);
              INSERT INTO archived_operations (operation_type) VALUES ('upload');
+             INSERT INTO archived_operations (operation_type, event_id) VALUES ('upload', -1), ('upload', 7);
              INSERT INTO sync_operations (operation_type, status) VALUES ('upload', 'in_progress');
-             UPDATE sync_operations SET message = 'both'; DELETE FROM sync_operations;",
+             UPDATE sync_operations SET message = 'both';
+             INSERT INTO archived_operations SELECT * FROM ONLY sync_operations;
+             UPDATE ONLY sync_operations SET owner = 'alice'; UPDATE archived_operations SET message = 'old';
+             UPDATE sync_operations SET message = 'all'; DELETE FROM sync_operations;",
         )
         .await;
     assert_eq!(
@@ -249,9 +253,84 @@ async fn rows_of_a_child_table_are_no_events_and_fail_no_statement() {
         [
             "operation.created",
             "operation.progress",
+            "operation.progress",
+            "operation.progress",
             "operation.deleted"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_new_row_comes_after_the_deletion_that_it_waited_for() {
+    let probe = Probe::new().await;
+    let other = probe.another().await;
+    let row = "(id, operation_type) VALUES ('00000000-0000-4000-8000-000000000001', 'upload')";
+    probe
+        .run(&format!("INSERT INTO sync_operations {row}"))
+        .await;
+    for insert in [
+        format!("INSERT INTO sync_operations {row}"),
+        format!(
+            "INSERT INTO sync_operations {row} ON CONFLICT (id) DO UPDATE SET message = 'again'"
+        ),
+    ] {
+        probe.forget_events().await;
+        other.run("BEGIN; UPDATE sync_operations SET message = 'the last'; DELETE FROM sync_operations").await;
+        let waits = async {
+            let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+            while other.text(waiting).await != "1" {}
+            other.run("COMMIT").await;
+        };
+        tokio::join!(probe.run(&insert), waits);
+        assert_eq!(
+            probe.kinds().await,
+            [
+                "operation.progress",
+                "operation.deleted",
+                "operation.created"
+            ],
+            "{insert}"
+        );
+    }
+    probe.forget_events().await;
+    probe
+        .run("WITH gone AS (DELETE FROM sync_operations RETURNING *) INSERT INTO sync_operations SELECT * FROM gone")
+        .await;
+    assert_eq!(
+        probe.kinds().await,
+        ["operation.deleted", "operation.created"]
+    );
+}
+
+#[tokio::test]
+async fn a_trigger_that_an_application_makes_while_others_write_is_reckoned_with() {
+    let probe = Probe::new().await;
+    let insert = "INSERT INTO sync_operations (operation_type) VALUES ('upload')";
+    probe.run(insert).await;
+    let other = probe.another().await;
+    other
+        .run(
+            "CREATE FUNCTION start_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 UPDATE sync_operations SET status = 'in_progress' WHERE status = 'pending';
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER a_comes_before_ours AFTER INSERT ON sync_operations FOR EACH STATEMENT EXECUTE FUNCTION start_it();
+             DELETE FROM bellwether.event; DELETE FROM sync_operations; DELETE FROM bellwether.event;",
+        )
+        .await;
+    probe.run(insert).await;
+    assert_eq!(
+        probe.kinds().await,
+        ["operation.created", "operation.started"]
+    );
+    other
+        .run("DROP TRIGGER a_comes_before_ours ON sync_operations; DELETE FROM bellwether.event")
+        .await;
+    probe.run(insert).await;
+    assert_eq!(probe.kinds().await, ["operation.created"]);
+    probe
+        .holds("SELECT count(event_id) = 1 FROM sync_operations")
+        .await;
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ export interface Operation {
   readonly performance_data: Readonly<Record<string, unknown>>;
   /** Only its order means something. */
   readonly revision: number;
-  /** The event that recorded this version of the row; null where none did. */
+  /** The id that the last change drew for its event; null for a new row and after a mere sign of life. */
   readonly event_id: number | null;
   /** What the last change moved of status, owner, operation type and source, with the values before it. */
   readonly changed_from: Readonly<Record<string, string | null>> | null;
