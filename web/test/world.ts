@@ -184,6 +184,8 @@ export function operation(id: string, fields: Partial<Operation> = {}): Operatio
     metadata: {},
     performance_data: {},
     revision: 1,
+    event_id: null,
+    changed_from: null,
     ...fields,
   };
 }
