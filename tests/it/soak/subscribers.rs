@@ -153,8 +153,9 @@ pub(super) struct Followed {
     pub(super) subscription: Subscription,
     /// What it had before the first event.
     pub(super) began: Option<Cursor>,
-    /// In the order in which they came.
-    pub(super) events: Vec<Value>,
+    /// In the order in which they came, as text: a hundred thousands of events for each of many subscribers have to fit into
+    /// memory.
+    texts: Vec<String>,
     pub(super) screen: Screen,
     /// How often it connected, and how often it had to start again.
     connected: u32,
@@ -176,7 +177,7 @@ impl fmt::Display for Followed {
             if *every { "every" } else { "latest" },
             if *websocket { "WebSocket" } else { "SSE" },
             filter.query(),
-            self.events.len(),
+            self.texts.len(),
             self.connected,
             self.resets
         )
@@ -305,7 +306,7 @@ pub(super) async fn follow(
     let mut followed = Followed {
         subscription,
         began: None,
-        events: Vec::new(),
+        texts: Vec::new(),
         screen: Screen::default(),
         connected: 0,
         resets: 0,
@@ -387,6 +388,12 @@ fn decoded(cursor: &str) -> Cursor {
 }
 
 impl Followed {
+    /// The events in the order in which they came.
+    pub(super) fn events(&self) -> impl Iterator<Item = Value> {
+        let events = self.texts.iter();
+        events.map(|text| serde_json::from_str(text).expect("what was an event"))
+    }
+
     fn query(&self, cursor: Option<&str>) -> String {
         let Subscription { filter, every, .. } = &self.subscription;
         let mode = if *every {
@@ -406,7 +413,7 @@ impl Followed {
             // Nothing after its cursor is missed; where nothing has been missed yet, it is where the following begins.
             "subscribed" if self.subscription.every && cursor.is_none() => {
                 self.began = Some(decoded(frame["cursor"].as_str().expect("a cursor")));
-                self.events.clear();
+                self.texts.clear();
             }
             "subscribed" => return,
             "snapshot" => self.screen.snapshot(frame),
@@ -421,7 +428,7 @@ impl Followed {
             "events" => {
                 for event in frame["events"].as_array().expect("an array") {
                     self.screen.apply(event);
-                    self.events.push(event.clone());
+                    self.texts.push(event.to_string());
                 }
             }
             "error" => self.wrong.push(format!("was refused: {frame}")),

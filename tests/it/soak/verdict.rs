@@ -34,8 +34,8 @@ fn id(event: &Value) -> i64 {
 fn out_of_order(followed: &Followed, log: &Log) -> Vec<String> {
     let mut faults = Vec::new();
     let mut newest: BTreeMap<_, &Logged> = BTreeMap::new();
-    for event in &followed.events {
-        let Some(logged) = log.events.get(&id(event)) else {
+    for event in followed.events() {
+        let Some(logged) = log.events.get(&id(&event)) else {
             faults.push(format!("is not in the log: {event}"));
             continue;
         };
@@ -69,8 +69,8 @@ fn out_of_order(followed: &Followed, log: &Log) -> Vec<String> {
 fn missing_or_twice(followed: &Followed, log: &Log) -> Vec<String> {
     let mut faults = Vec::new();
     let mut came = BTreeSet::new();
-    for event in &followed.events {
-        if !came.insert(id(event)) {
+    for event in followed.events() {
+        if !came.insert(id(&event)) {
             faults.push(format!("came twice: {event}"));
         }
     }
