@@ -7,6 +7,7 @@
 //! The log is read for one subscription of a connection after the other: those who wait for their turn there are
 //! connections, and one with many subscriptions is one of them.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ const AHEAD_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) enum Arrival {
     /// Send these.
     Frames(Vec<Frame>),
+    /// Send this, if anything of what was read matches; the reader is at the cursor either way.
+    Replayed(Option<Frame>, Arc<str>),
     /// Send these; what follows is live.
     Live(Vec<Frame>),
     /// End the connection: the client should come again.
@@ -129,8 +132,8 @@ pub(crate) fn arrive(
                             Ok(events) => {
                                 let last_id = events.last().map_or(0, |event| event.id);
                                 let within = Some(Within { to: to.seen.clone(), last_id });
-                                let cursor = Cursor { epoch: from.epoch, seen: from.seen.clone(), within };
-                                yield Arrival::Frames(Subscriber::encode_replayed(&wanted, events, &cursor).into_iter().collect());
+                                let cursor = Cursor { epoch: from.epoch, seen: from.seen.clone(), within }.encode().into();
+                                yield Arrival::Replayed(Subscriber::encode_replayed(&wanted, events, &cursor), cursor);
                             }
                             Err(error) => outcome = Err(error),
                         }
@@ -141,8 +144,8 @@ pub(crate) fn arrive(
                             yield reset(&wanted, ResetReason::LogTrimmed);
                             start = Start::Snapshot;
                         }
-                        Err(ReplayError::Unavailable(reason)) => {
-                            tracing::warn!(reason, "the event log cannot be read for a subscriber");
+                        Err(ReplayError::Unavailable(error)) => {
+                            tracing::warn!(error = &*error as &dyn Error, "the event log cannot be read for a subscriber");
                             yield Arrival::Close(CloseReason::TryAgain);
                             return;
                         }

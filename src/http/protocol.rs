@@ -367,6 +367,16 @@ pub enum ServerMessage<'a> {
     },
     /// Everything up to here has been sent.
     Heartbeat(&'a Heartbeat),
+    /// In the place of a heartbeat, while the subscription waits for what it lacks or is being sent it: it is not
+    /// complete, and nobody need give the connection up.
+    #[serde(rename = "catching_up")]
+    CatchingUp {
+        /// Which.
+        sub: &'a str,
+        /// What it has, where that is a place to resume from.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<&'a Arc<str>>,
+    },
     /// The subscription starts again from the snapshot that follows.
     Reset {
         /// Which.
@@ -427,6 +437,7 @@ impl ServerMessage<'_> {
             Self::Subscribed { cursor, .. } => ("subscribed", cursor.map(Into::into)),
             Self::Unsubscribed { .. } => ("unsubscribed", None),
             Self::Heartbeat(heartbeat) => ("heartbeat", Some(heartbeat.cursor.clone())),
+            Self::CatchingUp { cursor, .. } => ("catching_up", cursor.cloned()),
             Self::Reset { .. } => ("reset", None),
             Self::Pong => ("pong", None),
             Self::Error { .. } => ("error", None),

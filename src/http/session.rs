@@ -65,6 +65,9 @@ impl Output {
 /// A subscription of this connection. Dropping it stops its arrival.
 struct Held {
     wanted: Wanted,
+    /// Whether it is not live yet; and what it has until then, where that is a place to resume from.
+    on_its_way: bool,
+    cursor: Option<Arc<str>>,
     _arriving: DropGuard,
 }
 
@@ -75,7 +78,7 @@ pub(crate) struct Session {
     visit: Visit,
     /// What has been subscribed, also what has not arrived yet.
     subscriptions: Vec<Held>,
-    arrivals: SelectAll<BoxStream<'static, Arrival>>,
+    arrivals: SelectAll<BoxStream<'static, (Arc<str>, Arrival)>>,
     /// Held by the one subscription for which the log is read.
     turn: Arc<Semaphore>,
     /// Every change is told, however quickly the next one follows.
@@ -120,8 +123,8 @@ impl Session {
             biased;
             () = self.context.stop.cancelled() => Output::closing(CloseReason::Stopping),
             changed = self.changes.recv() => self.changed(changed),
-            Some(arrival) = self.arrivals.next(), if !self.arrivals.is_empty() => self.arrived(arrival),
-            _ = self.heartbeat.tick() => self.beat(),
+            Some((sub, arrival)) = self.arrivals.next(), if !self.arrivals.is_empty() => self.arrived(&sub, arrival),
+            _ = self.heartbeat.tick() => self.tick(),
             () = self.subscriber.ready() => {
                 let outgoing = self.subscriber.take();
                 self.outgoing(outgoing)
@@ -213,13 +216,17 @@ impl Session {
     fn begin(&mut self, subscription: Subscription) {
         let arriving = CancellationToken::new();
         let ended = arriving.clone().cancelled_owned();
+        let sub = subscription.wanted.sub.clone();
         self.subscriptions.push(Held {
             wanted: subscription.wanted.clone(),
+            on_its_way: true,
+            cursor: None,
             _arriving: arriving.drop_guard(),
         });
         let (hub, log) = (self.context.hub.clone(), self.context.log.clone());
         let (turn, subscriber) = (self.turn.clone(), self.subscriber.clone());
-        let steps = arrive(hub, log, turn, subscriber, subscription);
+        let steps = arrive(hub, log, turn, subscriber, subscription)
+            .map(move |arrival| (sub.clone(), arrival));
         self.arrivals.push(steps.take_until(ended).boxed());
     }
 
@@ -231,14 +238,32 @@ impl Session {
     }
 
     /// A subscription has come a step further. One that is live is told at once up to when it is complete.
-    fn arrived(&mut self, arrival: Arrival) -> Output {
+    fn arrived(&mut self, sub: &str, arrival: Arrival) -> Output {
+        let subscriptions = &mut self.subscriptions;
+        let Some(held) = subscriptions
+            .iter_mut()
+            .find(|held| &*held.wanted.sub == sub)
+        else {
+            return Output::default();
+        };
         match arrival {
-            Arrival::Frames(frames) => Output {
-                frames,
-                close: None,
-            },
+            Arrival::Frames(frames) => {
+                held.cursor = frames.last().and_then(|frame| frame.cursor.clone());
+                Output {
+                    frames,
+                    close: None,
+                }
+            }
+            Arrival::Replayed(frame, cursor) => {
+                held.cursor = Some(cursor);
+                Output {
+                    frames: frame.into_iter().collect(),
+                    close: None,
+                }
+            }
             Arrival::Close(reason) => Output::closing(reason),
             Arrival::Live(mut frames) => {
+                held.on_its_way = false;
                 let mut beat = self.beat();
                 frames.append(&mut beat.frames);
                 Output {
@@ -247,6 +272,19 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Each subscription hears something: how complete it is, or that it is not.
+    fn tick(&mut self) -> Output {
+        let mut output = self.beat();
+        if output.close.is_none() {
+            let on_their_way = self.subscriptions.iter().filter(|held| held.on_its_way);
+            output.frames.extend(on_their_way.map(|held| {
+                let (sub, cursor) = (&*held.wanted.sub, held.cursor.as_ref());
+                ServerMessage::CatchingUp { sub, cursor }.frame()
+            }));
+        }
+        output
     }
 
     fn beat(&mut self) -> Output {
@@ -322,7 +360,7 @@ mod tests {
         Cursor::at(Epoch(1), Snapshot::parse(text).expect("a snapshot"))
     }
 
-    /// A log that reads until it is let on, and remembers how often it was asked.
+    /// A log of one event after which it waits until it is let on. It remembers how often it was asked.
     struct SlowLog {
         asked: Mutex<usize>,
         /// A permit lets one reader come to its end.
@@ -354,7 +392,11 @@ mod tests {
                 end.acquire().await.expect("never closed").forget();
                 futures::stream::empty()
             };
-            futures::stream::once(reading).flatten().boxed()
+            let event = operation_event(1, "a", 1, "operation.progress", "in_progress", None);
+            let first = futures::stream::iter([Ok(vec![event])]);
+            first
+                .chain(futures::stream::once(reading).flatten())
+                .boxed()
         }
     }
 
@@ -382,11 +424,13 @@ mod tests {
         hub
     }
 
+    const HEARTBEAT: Duration = Duration::from_secs(3600);
+
     fn session(hub: &Hub, log: &Arc<SlowLog>) -> Session {
         let context = SessionContext {
             hub: hub.clone(),
             log: log.clone(),
-            heartbeat: Duration::from_secs(3600),
+            heartbeat: HEARTBEAT,
             stop: CancellationToken::new(),
         };
         let client = Client {
@@ -446,5 +490,68 @@ mod tests {
             log.asked() >= MAX_SUBSCRIPTIONS,
             "all that are left had theirs"
         );
+    }
+
+    /// The next frames, once the time of the next heartbeat has come.
+    async fn beaten(session: &mut Session) -> Vec<serde_json::Value> {
+        let output = tokio::time::timeout(HEARTBEAT * 2, session.next()).await;
+        let frames = output.expect("a sign of life").frames;
+        let read = |frame: &Frame| serde_json::from_str(&frame.json).expect("frames are JSON");
+        frames.iter().map(read).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_subscription_on_its_way_gives_a_sign_of_life_that_is_no_heartbeat() {
+        let (hub, log) = (forgetful_hub(), SlowLog::new());
+        let mut session = session(&hub, &log);
+        let since = at(OLD).encode();
+        for sub in ["first", "second"] {
+            // Nothing of what is read is for them.
+            let message = format!(
+                r#"{{"type":"subscribe","id":"{sub}","topics":["operations"],"operation_id":["00000000-0000-4000-8000-000000000000"],"mode":"every","since":"{since}"}}"#
+            );
+            assert!(session.hear(&message).frames.is_empty(), "not refused");
+        }
+        let told = sent(&mut session);
+        assert!(!told.contains(&"events"), "{told:?}");
+
+        let frames = beaten(&mut session).await;
+        let [first, second] = &frames[..] else {
+            panic!("one for each subscription: {frames:?}");
+        };
+        for (frame, sub) in [(first, "first"), (second, "second")] {
+            assert_eq!(
+                (&frame["type"], &frame["sub"]),
+                (&"catching_up".into(), &sub.into())
+            );
+        }
+        let cursor = Cursor::decode(first["cursor"].as_str().expect("a cursor"));
+        let within = cursor
+            .expect("a cursor")
+            .within
+            .expect("inside the interval");
+        assert_eq!(within.last_id, 1, "it has what was not for it");
+        assert_eq!(second["cursor"], since, "it waits for its turn");
+
+        log.end.add_permits(2);
+        sent(&mut session);
+        let frames = beaten(&mut session).await;
+        assert!(
+            frames.iter().all(|frame| frame["type"] == "heartbeat"),
+            "{frames:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_relay_without_a_database_hears_of_it() {
+        let hub = Hub::new(HubLimits::default());
+        let mut session = session(&hub, &SlowLog::new());
+        let subscribe = r#"{"type":"subscribe","id":"s","topics":["operations"]}"#;
+        assert!(session.hear(subscribe).frames.is_empty(), "not refused");
+        sent(&mut session);
+        for _ in 0..2 {
+            let catching_up = serde_json::json!({ "type": "catching_up", "sub": "s" });
+            assert_eq!(beaten(&mut session).await, [catching_up]);
+        }
     }
 }

@@ -20,6 +20,7 @@ mod ring;
 mod subscriber;
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -168,8 +169,8 @@ pub enum ReplayError {
     #[error("the event log has been trimmed past the cursor")]
     Trimmed,
     /// The database did not answer; the subscriber may come again.
-    #[error("the event log cannot be read: {0}")]
-    Unavailable(String),
+    #[error("the event log cannot be read")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// The hub; clones share it.
@@ -593,12 +594,16 @@ impl Subscriber {
 
     /// Encodes what the log had for a subscription that was behind the ring: one `events` frame ending at `cursor`, or
     /// none where nothing of it matches.
-    pub fn encode_replayed(wanted: &Wanted, events: Vec<Event>, cursor: &Cursor) -> Option<Frame> {
+    pub fn encode_replayed(
+        wanted: &Wanted,
+        events: Vec<Event>,
+        cursor: &Arc<str>,
+    ) -> Option<Frame> {
         let told: Vec<Told> = events
             .into_iter()
             .filter_map(|event| told(&wanted.filter, &Arc::new(event)))
             .collect();
-        (!told.is_empty()).then(|| frame::events(&wanted.sub, &cursor.encode().into(), &told))
+        (!told.is_empty()).then(|| frame::events(&wanted.sub, cursor, &told))
     }
 }
 

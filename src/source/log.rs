@@ -20,7 +20,7 @@ use crate::event::{Event, Keys, LogRow, Payload};
 use crate::postgres::config::DatabaseConfig;
 
 /// An interval is handed on in pieces of at most this many bytes (and one event).
-const PIECE_BYTES: usize = 256 * 1024;
+pub(super) const PIECE_BYTES: usize = 256 * 1024;
 
 /// Where the WAL stood after the snapshot was taken.
 const INSERTED: &str = "WITH wal AS MATERIALIZED (SELECT pg_current_wal_insert_lsn() AS inserted)";
@@ -33,16 +33,23 @@ const HEADER: &str = "SELECT -9223372036854775808 AS id, NULL::xid8, NULL::times
 
 /// What a reader that has P is owed, as far as it is visible: $1 is the xmax of P, $2 its in-progress transactions.
 fn owed(rows: Rows) -> String {
+    let columns = columns(rows);
+    format!(
+        "{columns} FROM bellwether.event e WHERE (e.xid >= $1::text::xid8 OR e.xid = ANY ($2::text[]::xid8[]))"
+    )
+}
+
+/// What is read of each event `e`.
+pub(super) fn columns(rows: Rows) -> String {
     let (json, sent) = match rows {
         Rows::Json => (
             "coalesce(e.payload, bellwether.row_in_utc(e.operation))",
-            "NULL",
+            "NULL::bytea",
         ),
         Rows::Sent => ("e.payload", "record_send(e.operation)"),
     };
     format!(
-        "SELECT e.id, e.xid, e.at, e.revision, e.topic, e.type, e.entity, {CHANGED_FROM}, {json}, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {sent}
-        FROM bellwether.event e WHERE (e.xid >= $1::text::xid8 OR e.xid = ANY ($2::text[]::xid8[]))"
+        "SELECT e.id, e.xid, e.at, e.revision, e.topic, e.type, e.entity, {CHANGED_FROM}, {json}, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {sent}"
     )
 }
 
@@ -54,7 +61,7 @@ const CHANGED_FROM: &str = "e.changed_from ->> 'status',
 
 /// How the log's rows of `bellwether.operation` are asked for.
 #[derive(Clone, Copy)]
-enum Rows {
+pub(super) enum Rows {
     /// Turned into JSON by the server, whatever the session's settings are.
     Json,
     /// As they are, for [`Columns::read`].
@@ -173,7 +180,7 @@ async fn ask(
 }
 
 /// What [`owed`] takes.
-fn parameters(seen: &Snapshot) -> (String, Vec<String>) {
+pub(super) fn parameters(seen: &Snapshot) -> (String, Vec<String>) {
     let open = seen.in_progress().iter().map(u64::to_string).collect();
     (seen.xmax().to_string(), open)
 }
@@ -253,16 +260,8 @@ impl<'a> Look<'a> {
                 self.flush_lsn = Some(flushed);
                 continue;
             }
-            let event = match event(&row, self.columns) {
-                Ok(event) => event,
-                Err(SourceError::Operation(RowError::OtherColumns)) => {
-                    return Err(RowError::OtherColumns.into());
-                }
-                // Written by a newer schema, or by hand. One row must not keep all that follow from everybody.
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn Error, "an event was left out");
-                    continue;
-                }
+            let Some(event) = event(&row, self.columns)? else {
+                continue;
             };
             bytes += event.size();
             if bytes > PIECE_BYTES && !events.is_empty() {
@@ -281,8 +280,24 @@ impl<'a> Look<'a> {
     }
 }
 
-/// Reads one row of [`owed`]. What somebody has put there by hand may be of any kind: an instant of `infinity`.
-fn event(row: &Row, columns: Option<&Columns>) -> Result<Event, SourceError> {
+/// Reads one row of [`columns`]; none where it cannot be read. It was written by a newer schema then, or by hand, and one
+/// row must not keep all that follow from everybody.
+///
+/// # Errors
+/// Where the columns are others now, which are to be asked for again.
+pub(super) fn event(row: &Row, columns: Option<&Columns>) -> Result<Option<Event>, SourceError> {
+    match read_event(row, columns) {
+        Ok(event) => Ok(Some(event)),
+        Err(SourceError::Operation(RowError::OtherColumns)) => Err(RowError::OtherColumns.into()),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn Error, "an event was left out");
+            Ok(None)
+        }
+    }
+}
+
+/// What somebody has put there by hand may be of any kind: an instant of `infinity`.
+fn read_event(row: &Row, columns: Option<&Columns>) -> Result<Event, SourceError> {
     let key =
         |column| Ok::<_, SourceError>(row.try_get::<_, Option<&str>>(column)?.map(Into::into));
     let at = row.try_get::<_, jiff::Timestamp>(2)?.to_string();

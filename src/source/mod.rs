@@ -18,6 +18,7 @@ mod listener;
 mod load;
 mod log;
 mod operation;
+mod page;
 mod replay;
 
 use std::collections::HashSet;

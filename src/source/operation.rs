@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 
-use tokio_postgres::Client;
+use tokio_postgres::GenericClient;
 
 use crate::event::{Keys, push_json_string};
 
@@ -92,7 +92,9 @@ impl Kind {
 
 impl Columns {
     /// Asks for them. None where one is of a type that this version does not know: a newer one has added it.
-    pub(super) async fn ask(client: &Client) -> Result<Option<Self>, tokio_postgres::Error> {
+    pub(super) async fn ask(
+        client: &impl GenericClient,
+    ) -> Result<Option<Self>, tokio_postgres::Error> {
         let rows = client.query_typed(COLUMNS, &[]).await?;
         let column = |(index, row): (usize, &tokio_postgres::Row)| {
             Some(Column::new(index, row.get(0), Kind::of(row.get(1))?))

@@ -1,46 +1,50 @@
 //! Reading the log for a subscriber that is behind what the hub keeps in memory.
 //!
-//! A few read at the same time, and the others wait in a queue of connections: each of them asks for one subscription
-//! after the other. The queue has a bound, and an operator is told that there is one.
+//! The log is read page by page ([`super::page`]). Two pages are read at the same time and the other subscribers wait in a
+//! queue, whoever has had a page behind them: so one that is slow to take what it got, or has stopped, keeps nobody
+//! waiting, and however far back it was, the others get on. The queue has a bound, and an operator is told of a long one.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{Pool, PoolError};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
-use super::log;
+use super::page::{self, Bookmark, Page};
 use crate::cursor::Cursor;
 use crate::event::Event;
 use crate::hub::{Log, ReplayError};
+use crate::postgres::read::in_one_transaction;
 
-/// How many subscribers may be reading the log at the same time; the others wait their turn.
+/// How many pages may be read at the same time; the other subscribers wait their turn.
 const READERS: usize = 2;
 
 /// How many may wait; whoever comes then has to come again.
 const MOST_WAITING: usize = 1_000;
 
+/// Who waits for longer than this is worth a word in the relay's log.
+const LONG_WAIT: Duration = Duration::from_secs(1);
+
 /// How often it is logged that somebody waits.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long one subscriber may keep its turn, however slowly it takes what it asked for; then it has to come again, and
-/// goes on where it was.
-const TURN: Duration = Duration::from_secs(60);
-
-/// The new rows are found by the index whatever the planner knows.
-const BEGIN: &str =
-    "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY; SET LOCAL enable_seqscan = off";
+/// How often what writers have added to the log is made known to its index on ids while pages are read. Until then each
+/// page scans it; a relay's jobs do it every minute.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long that may take.
+const SUMMARY_LIMIT: Duration = Duration::from_secs(2);
 
 /// The event log, read through the pool.
 #[derive(Clone, Debug)]
 pub struct ReplayLog {
     pool: Pool,
     queue: Arc<Queue>,
+    summarized: Arc<Occasion>,
 }
 
 /// Those who read, and those who wait for it.
@@ -49,7 +53,7 @@ struct Queue {
     readers: Semaphore,
     waiting: AtomicUsize,
     most_waiting: usize,
-    complained: Mutex<Option<Instant>>,
+    complained: Occasion,
 }
 
 impl Queue {
@@ -58,7 +62,7 @@ impl Queue {
             readers: Semaphore::new(readers),
             waiting: AtomicUsize::new(0),
             most_waiting,
-            complained: Mutex::default(),
+            complained: Occasion::default(),
         }
     }
 
@@ -69,28 +73,38 @@ impl Queue {
         }
         let place = Place::take(&self.waiting);
         if place.number > self.most_waiting {
-            return Err(ReplayError::Unavailable(format!(
+            let reason = format!(
                 "{} subscribers wait for their turn already",
                 self.most_waiting
-            )));
+            );
+            return Err(ReplayError::Unavailable(reason.into()));
         }
-        self.complain(place.number);
-        self.readers.acquire().await.map_err(unavailable)
-    }
-
-    fn complain(&self, waiting: usize) {
-        let mut complained = self
-            .complained
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if complained.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
-            *complained = Some(Instant::now());
+        let began = Instant::now();
+        let turn = self.readers.acquire().await.map_err(unavailable)?;
+        if began.elapsed() >= LONG_WAIT && self.complained.is_due(COMPLAINT_INTERVAL) {
             tracing::info!(
-                waiting,
+                waiting = self.waiting.load(Ordering::Relaxed),
                 readers = READERS,
                 "subscribers wait for their turn to read the event log: their cursors are older than --ring-bytes reaches back"
             );
         }
+        Ok(turn)
+    }
+}
+
+/// Something that is done now and then, by whoever comes when it is due.
+#[derive(Debug, Default)]
+struct Occasion(Mutex<Option<Instant>>);
+
+impl Occasion {
+    /// Whether the last time is this long ago; then this is the last time.
+    fn is_due(&self, interval: Duration) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= interval);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
     }
 }
 
@@ -119,6 +133,46 @@ impl ReplayLog {
         Self {
             pool,
             queue: Arc::new(Queue::new(READERS, MOST_WAITING)),
+            summarized: Arc::default(),
+        }
+    }
+
+    /// The next page of what `from` lacks and `to` has.
+    async fn page(
+        &self,
+        from: &Cursor,
+        to: &Cursor,
+        bookmark: Bookmark,
+    ) -> Result<Page, ReplayError> {
+        let _turn = self.queue.turn().await?;
+        self.summarize().await;
+        let reading = in_one_transaction(&self.pool, async |transaction| {
+            Ok(page::read(transaction, &from.seen, &to.seen, bookmark).await)
+        });
+        let page = reading.await.map_err(unavailable)?.map_err(unavailable)?;
+        if from.oldest_unseen() <= page.trimmed_through {
+            return Err(ReplayError::Trimmed);
+        }
+        Ok(page)
+    }
+
+    /// Makes pages cheap, now and then. They are right without it.
+    async fn summarize(&self) {
+        if !self.summarized.is_due(SUMMARY_INTERVAL) {
+            return;
+        }
+        let summarizing = async {
+            let client = self.pool.get().await?;
+            client
+                .execute_typed("SELECT bellwether.summarize_event_index()", &[])
+                .await?;
+            Ok::<_, PoolError>(())
+        };
+        if let Ok(Err(error)) = timeout(SUMMARY_LIMIT, summarizing).await {
+            tracing::debug!(
+                error = &error as &dyn Error,
+                "the event log's index is not up to date"
+            );
         }
     }
 }
@@ -131,43 +185,25 @@ impl Log for ReplayLog {
     ) -> BoxStream<'static, Result<Vec<Event>, ReplayError>> {
         let log = self.clone();
         async_stream::try_stream! {
-            let _turn = log.queue.turn().await?;
-            // A database that does not answer must not keep the turn for ever.
-            let until = Instant::now() + TURN;
-            let client = timeout_at(until, log.pool.get()).await.map_err(too_long)?.map_err(unavailable)?;
-            // Detached from the pool: dropping it, also half-way, ends the session and with it the transaction.
-            let client = deadpool_postgres::Object::take(client);
-            timeout_at(until, client.batch_execute(BEGIN)).await.map_err(too_long)?.map_err(unavailable)?;
-            let after = from.within.as_ref().filter(|within| within.to == to.seen).map_or(0, |within| within.last_id);
-            let looking = timeout_at(until, log::interval(&client, &from.seen, &to.seen, after));
-            let mut look = looking.await.map_err(too_long)?.map_err(unavailable)?;
-            if from.oldest_unseen() <= look.header.trimmed_through {
-                Err(ReplayError::Trimmed)?;
-            }
-            loop {
-                let mut piece = timeout_at(until, look.next_piece()).await.map_err(too_long)?.map_err(unavailable)?;
-                piece.events.retain(|event| !from.has(event.xid, event.id));
-                if !piece.events.is_empty() {
-                    yield piece.events;
+            let within = from.within.as_ref().filter(|within| within.to == to.seen);
+            let mut next = Some(Bookmark::after(within.map(|within| within.last_id)));
+            while let Some(bookmark) = next {
+                let page = log.page(&from, &to, bookmark).await?;
+                for mut piece in page.pieces {
+                    piece.retain(|event| !from.has(event.xid, event.id));
+                    if !piece.is_empty() {
+                        yield piece;
+                    }
                 }
-                if piece.is_last {
-                    break;
-                }
+                next = page.next;
             }
         }
         .boxed()
     }
 }
 
-fn too_long(_: Elapsed) -> ReplayError {
-    ReplayError::Unavailable(format!(
-        "not done within {} s, and others wait for their turn",
-        TURN.as_secs()
-    ))
-}
-
-fn unavailable(error: impl std::fmt::Display) -> ReplayError {
-    ReplayError::Unavailable(error.to_string())
+fn unavailable(error: impl Error + Send + Sync + 'static) -> ReplayError {
+    ReplayError::Unavailable(error.into())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(super) enum Frame {
     Snapshot(Box<Snapshot>),
     Events(Events),
     Heartbeat(Heartbeat),
+    CatchingUp(CatchingUp),
     Reset(Reset),
     Error(Refusal),
     Closing(Closing),
@@ -106,6 +107,14 @@ pub(super) struct Heartbeat {
     pub(super) lag_ms: i64,
 }
 
+/// A sign of life in the place of a heartbeat: what was missed is still to come.
+#[derive(Debug, Deserialize)]
+pub(super) struct CatchingUp {
+    /// Missing where there is nothing yet to resume from.
+    #[serde(default)]
+    pub(super) cursor: Option<String>,
+}
+
 /// What came before can not be continued; a snapshot follows.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Reset {
@@ -170,6 +179,7 @@ impl Frame {
             "snapshot" => Self::Snapshot(serde_json::from_str(text)?),
             "events" => Self::Events(Events::read(text)?),
             "heartbeat" => Self::Heartbeat(serde_json::from_str(text)?),
+            "catching_up" => Self::CatchingUp(serde_json::from_str(text)?),
             "reset" => Self::Reset(serde_json::from_str(text)?),
             "error" => Self::Error(serde_json::from_str(text)?),
             "closing" => Self::Closing(serde_json::from_str(text)?),

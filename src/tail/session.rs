@@ -160,7 +160,11 @@ impl Session<'_> {
             Frame::Snapshot(_) | Frame::Events(_) | Frame::Heartbeat(_) => {
                 self.loss.had_worked = true
             }
-            Frame::Status(_) | Frame::Subscribed(_) | Frame::Reset(_) | Frame::Other => {}
+            Frame::Status(_)
+            | Frame::Subscribed(_)
+            | Frame::CatchingUp(_)
+            | Frame::Reset(_)
+            | Frame::Other => {}
         }
         let effects = self.state.apply(frame, Now::read());
         self.tell(effects).await

@@ -10,7 +10,7 @@ use super::{
     awaited::Awaited,
     contact::{Contact, Now},
     effect::Effect,
-    frame::{Event, Frame, Snapshot, Subscribed},
+    frame::{CatchingUp, Event, Frame, Snapshot, Subscribed},
     revisions::{Revisions, Taken},
     rows::{self, Connection, Health, ItemError, Operation},
 };
@@ -97,7 +97,7 @@ impl State {
                     effects.push(Effect::Relay(status));
                 }
             }
-            Frame::Subscribed(Subscribed { cursor }) => {
+            Frame::Subscribed(Subscribed { cursor }) | Frame::CatchingUp(CatchingUp { cursor }) => {
                 if let Some(cursor) = cursor {
                     self.advance(cursor);
                 }

@@ -19,6 +19,7 @@ mod migrate;
 mod outages;
 mod pool;
 mod relay;
+mod replay;
 mod retention;
 mod rows;
 mod schema_derive;

@@ -17,14 +17,13 @@ use bellwether::source::{self, ReplayLog, SourceOptions};
 use futures::future::join_all;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::support::relay::{Screen, Subscriber, text};
+use crate::support::relay::{Screen, Subscriber, far_away, text};
 use crate::support::{PATIENCE, TestDatabase, eventually};
 
 /// Of each four one is a `latest` WebSocket to few rows, one a `latest` and one an `every` WebSocket to all rows, and one
@@ -43,10 +42,6 @@ const MESSAGE_BYTES: usize = 2_000;
 const SUBSCRIBER_BYTES: usize = 128 * 1024;
 /// Bytes of one round, at most.
 const ROUND_BYTES: usize = 64 * 1024;
-/// Segment and receive buffer of a client far away. On one machine the system would take megabytes of what nobody reads.
-const FAR_SEGMENT: u32 = 1_400;
-const FAR_BUFFER: usize = 4_096;
-
 const FEW_QUERY: &str = "topics=operations&owner=few";
 const ALL_QUERY: &str = "topics=operations";
 
@@ -148,20 +143,6 @@ impl Reader {
         })
         .collect()
     }
-}
-
-/// A connection as of a client far away.
-async fn far_away(address: SocketAddr) -> TcpStream {
-    let connecting = async {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_recv_buffer_size(FAR_BUFFER)?;
-        socket.set_tcp_mss(FAR_SEGMENT)?;
-        socket.set_nonblocking(true)?;
-        TcpSocket::from_std_stream(socket.into())
-            .connect(address)
-            .await
-    };
-    connecting.await.expect("a connection")
 }
 
 /// An event stream that has been asked for and is read no further than to where it is live.

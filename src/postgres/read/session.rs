@@ -92,7 +92,7 @@ pub(super) async fn bounded<T>(
 }
 
 /// Reads something in a transaction of its own.
-pub(super) async fn read<T>(
+pub(crate) async fn read<T>(
     pool: &Pool,
     work: impl AsyncFnOnce(&Transaction<'_>) -> Result<T, ReadError>,
 ) -> Result<T, ReadError> {

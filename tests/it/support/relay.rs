@@ -9,7 +9,8 @@ use bellwether::cli::{Cli, Command};
 use clap::Parser;
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -178,6 +179,24 @@ impl ServerSentEvent {
             }),
         }
     }
+}
+
+/// Segment and receive buffer of a client far away. On one machine the system would take megabytes of what nobody reads.
+const FAR_SEGMENT: u32 = 1_400;
+const FAR_BUFFER: usize = 4_096;
+
+/// A connection as of a client far away.
+pub(crate) async fn far_away(address: SocketAddr) -> TcpStream {
+    let connecting = async {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_recv_buffer_size(FAR_BUFFER)?;
+        socket.set_tcp_mss(FAR_SEGMENT)?;
+        socket.set_nonblocking(true)?;
+        TcpSocket::from_std_stream(socket.into())
+            .connect(address)
+            .await
+    };
+    connecting.await.expect("a connection")
 }
 
 /// A subscriber on a WebSocket. It keeps the newest cursor, as a client does.

@@ -203,6 +203,7 @@ export type Frame =
       readonly complete_as_of: string;
       readonly lag_ms: number;
     }
+  | { readonly type: "catching_up"; readonly sub: string; readonly cursor?: string }
   | { readonly type: "reset"; readonly sub: string; readonly reason: string; readonly message?: string }
   | { readonly type: "pong" }
   | { readonly type: "error"; readonly sub?: string; readonly code: string; readonly message: string }

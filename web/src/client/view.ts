@@ -122,6 +122,9 @@ export class View {
       case "events":
         if (frame.cursor && !this.#awaitsSnapshot) this.cursor = frame.cursor;
         return this.#tell(this.#store.apply(frame.events, localFilter));
+      case "catching_up":
+        if (frame.cursor && !this.#awaitsSnapshot) this.cursor = frame.cursor;
+        return;
       case "heartbeat":
         if (this.#awaitsSnapshot) return;
         this.cursor = frame.cursor;

@@ -1,0 +1,237 @@
+//! Subscribers in mode `every` that are further back than the relay's memory: the log is read for them, page by page.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bellwether::cursor::{Cursor, Epoch, Snapshot, Within};
+use bellwether::hub::{Log, ReplayError};
+use bellwether::source::ReplayLog;
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use crate::support::TestDatabase;
+use crate::support::relay::{Relay, Subscriber, far_away, text};
+
+/// As many as may read the log at the same time, and one more.
+const STALLED: usize = 3;
+/// More than a socket takes of what nobody reads.
+const ROWS: usize = 4_000;
+
+/// The ids of the frame's events.
+fn ids(frame: &Value) -> Vec<i64> {
+    let events = frame["events"].as_array().into_iter().flatten();
+    events
+        .map(|event| event["id"].as_i64().expect("an id"))
+        .collect()
+}
+
+async fn execute(client: &Client, statements: &str) {
+    client.batch_execute(statements).await.expect("executed");
+}
+
+async fn snapshot(client: &Client) -> Snapshot {
+    let row = client
+        .query_one("SELECT pg_current_snapshot()::text", &[])
+        .await;
+    Snapshot::parse(row.expect("a snapshot").get(0)).expect("a snapshot")
+}
+
+/// What a reader at `seen` lacks and `to` has, as the log says it.
+async fn lacked(client: &Client, seen: &Snapshot, to: &Snapshot) -> Vec<i64> {
+    let statement = "SELECT id FROM bellwether.event
+        WHERE NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) AND pg_visible_in_snapshot(xid, $2::text::pg_snapshot) ORDER BY id";
+    let rows = client
+        .query(statement, &[&seen.to_string(), &to.to_string()])
+        .await;
+    rows.expect("the log")
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
+}
+
+async fn replayed(log: &ReplayLog, from: &Cursor, to: &Cursor) -> Vec<Vec<i64>> {
+    let pieces = log.replay(Arc::new(from.clone()), Arc::new(to.clone()));
+    let ids = pieces.map_ok(|events| events.iter().map(|event| event.id).collect());
+    ids.try_collect().await.expect("the log")
+}
+
+#[tokio::test]
+async fn the_pages_of_an_interval_are_the_interval_wherever_one_goes_on() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let before_all = snapshot(&client).await;
+    execute(&client, "INSERT INTO sync_operations (operation_type) SELECT 'mine ' || n FROM generate_series(1, 20) n").await;
+    // Open while the interval begins: its first events have ids from before it, its last ones from the end.
+    let early = database.client().await;
+    execute(&early, "BEGIN; INSERT INTO sync_operations (operation_type) SELECT 'early' FROM generate_series(1, 3)").await;
+    let rolled_back = database.client().await;
+    execute(
+        &rolled_back,
+        "BEGIN; INSERT INTO sync_operations (operation_type) VALUES ('never')",
+    )
+    .await;
+    let seen = snapshot(&client).await;
+    let jump = async |by: i64| {
+        execute(
+            &client,
+            &format!("SELECT setval('bellwether.event_id', nextval('bellwether.event_id') + {by})"),
+        )
+        .await;
+    };
+    // Pages that end by their bytes, in windows of ids that grow, and pages that end by their rows.
+    for n in 0..40 {
+        execute(&client, &format!("UPDATE sync_operations SET message = repeat('{n} ', 1000) WHERE operation_type LIKE 'mine %'")).await;
+    }
+    // The last one before a gap fills its page.
+    execute(
+        &client,
+        "UPDATE sync_operations SET message = repeat('x', 2000000) WHERE operation_type = 'mine 1'",
+    )
+    .await;
+    jump(700_000).await;
+    execute(
+        &client,
+        "UPDATE sync_operations SET message = NULL WHERE operation_type LIKE 'mine %'",
+    )
+    .await;
+    execute(&rolled_back, "ROLLBACK").await;
+    jump(60_000_000).await;
+    execute(&client, "INSERT INTO connection_status (client_id, source) SELECT 'c' || n, 'app' FROM generate_series(1, 3500) n").await;
+    let late = database.client().await;
+    execute(
+        &late,
+        "BEGIN; INSERT INTO sync_operations (operation_type) VALUES ('late')",
+    )
+    .await;
+    execute(
+        &client,
+        "UPDATE connection_status SET metadata = '{\"renamed\": true}'",
+    )
+    .await;
+    execute(
+        &early,
+        "INSERT INTO sync_operations (operation_type) VALUES ('early'); COMMIT",
+    )
+    .await;
+    let to = snapshot(&client).await;
+    execute(&late, "COMMIT").await;
+
+    let log = ReplayLog::new(database.config().pool(2));
+    let end = Cursor::at(Epoch(1), to.clone());
+    for begin in [&seen, &before_all] {
+        let from = Cursor::at(Epoch(1), begin.clone());
+        let owed = lacked(&client, begin, &to).await;
+        assert!(owed.len() > 3_400, "{} events", owed.len());
+        let pages = replayed(&log, &from, &end).await;
+        assert!(pages.len() > 12, "{} pages", pages.len());
+        assert_eq!(pages.concat(), owed);
+        let mut had = 0;
+        for page in &pages {
+            had += page.len();
+            let last_id = *page.last().expect("no page is empty");
+            let within = Some(Within {
+                to: to.clone(),
+                last_id,
+            });
+            let cut_off = Cursor {
+                within,
+                ..from.clone()
+            };
+            assert_eq!(replayed(&log, &cut_off, &end).await.concat(), owed[had..]);
+        }
+    }
+    let nothing = Cursor::at(Epoch(1), to);
+    assert_eq!(replayed(&log, &nothing, &end).await, Vec::<Vec<i64>>::new());
+}
+
+#[tokio::test]
+async fn a_log_that_is_trimmed_while_its_pages_are_read_says_so() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    execute(
+        &client,
+        "INSERT INTO connection_status (client_id, source) VALUES ('first', 'app')",
+    )
+    .await;
+    let from = Arc::new(Cursor::at(
+        Epoch(1),
+        Snapshot::parse("3:3:").expect("a snapshot"),
+    ));
+    execute(&client, "INSERT INTO connection_status (client_id, source) SELECT 'c' || n, 'app' FROM generate_series(1, 3000) n").await;
+    let to = Arc::new(Cursor::at(Epoch(1), snapshot(&client).await));
+    let log = ReplayLog::new(database.config().pool(2));
+    let mut pages = log.replay(from, to);
+    let first = pages.next().await.expect("a page").expect("read");
+    assert_eq!(first[0].row.entity.as_ref(), "first");
+    // Nothing is held between two pages: the log can be trimmed.
+    execute(
+        &client,
+        "UPDATE bellwether.log SET trimmed_through = pg_current_xact_id()",
+    )
+    .await;
+    let rest: Vec<_> = pages.collect().await;
+    let (last, pieces) = rest.split_last().expect("more");
+    assert!(matches!(last, Err(ReplayError::Trimmed)), "{last:?}");
+    assert!(
+        pieces.iter().all(Result::is_ok),
+        "the rest of the first page"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_reading_in_the_middle_of_the_log_keeps_nobody_waiting() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let relay = Relay::start(
+        &database.url(),
+        &["--ring-bytes", "1000", "--heartbeat", "300ms"],
+    )
+    .await;
+    let mut first = relay.subscribe("topics=operations&mode=every").await;
+    let since = text(&first.frame("heartbeat").await["cursor"]);
+    let insert = format!(
+        "INSERT INTO sync_operations (operation_type, message) SELECT 'bulk', repeat('x', 3000) FROM generate_series(1, {ROWS})"
+    );
+    execute(&client, &insert).await;
+    let owed = client
+        .query(
+            "SELECT id FROM bellwether.event WHERE topic = 'operations' ORDER BY id",
+            &[],
+        )
+        .await
+        .expect("the log");
+    let owed: Vec<i64> = owed.iter().map(|row| row.get(0)).collect();
+    // All of it has gone through the relay's memory.
+    all_of(&mut first, Vec::new(), &owed).await;
+
+    let query = format!("topics=operations&mode=every&since={since}");
+    let mut stalled = Vec::new();
+    for _ in 0..STALLED {
+        let mut one = Subscriber::on(far_away(relay.address).await, &query).await;
+        let had = ids(&one.frame("events").await);
+        stalled.push((one, had));
+    }
+    let mut reader = Subscriber::connect(relay.address, &query).await;
+    all_of(&mut reader, Vec::new(), &owed).await;
+    // They have been waited for, which ends after half a minute: nobody else had to wait for that.
+    for (mut one, had) in stalled {
+        all_of(&mut one, had, &owed).await;
+    }
+}
+
+/// Reads until all that is owed has come, each once and in order, and then the subscription is live.
+async fn all_of(subscriber: &mut Subscriber, mut had: Vec<i64>, owed: &[i64]) {
+    while had.len() < owed.len() {
+        let frame = subscriber.next().await.expect("it may stay");
+        had.extend(ids(&frame));
+    }
+    assert!(
+        had == owed,
+        "{} events, of which {} are owed",
+        had.len(),
+        owed.len()
+    );
+    assert_eq!(had.iter().collect::<BTreeSet<_>>().len(), had.len());
+    subscriber.frame("heartbeat").await;
+}
