@@ -129,7 +129,12 @@ impl Snapshot {
             in_progress.push(above);
         }
         in_progress.reverse();
-        Self::new(xmax, in_progress)
+        let snapshot = Self::new(xmax, in_progress)?;
+        // PostgreSQL counts from 3, and takes no snapshot with a 0 in it.
+        if snapshot.oldest_unseen() == 0 {
+            return Err(CursorError::Malformed);
+        }
+        Ok(snapshot)
     }
 }
 
@@ -310,7 +315,7 @@ mod tests {
     use super::*;
 
     fn snapshots() -> impl Strategy<Value = Snapshot> {
-        (0u64..40, proptest::collection::btree_set(0u64..40, 0..8)).prop_map(|(xmax, open)| {
+        (1u64..40, proptest::collection::btree_set(1u64..40, 0..8)).prop_map(|(xmax, open)| {
             Snapshot {
                 xmax,
                 in_progress: open.into_iter().filter(|xid| *xid < xmax).collect(),
@@ -331,6 +336,17 @@ mod tests {
                     .map(|(to, last_id)| Within { to, last_id }),
                 seen,
             })
+    }
+
+    #[test]
+    fn a_transaction_that_postgres_cannot_have_is_no_cursor() {
+        for seen in [Snapshot::new(0, vec![]), Snapshot::new(9, vec![0, 3])] {
+            let cursor = Cursor::at(Epoch(1), seen.expect("in order"));
+            assert_eq!(
+                Cursor::decode(&cursor.encode()),
+                Err(CursorError::Malformed)
+            );
+        }
     }
 
     proptest! {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::protocol::{CloseReason, ServerMessage, Subscription};
 use crate::cursor::{Cursor, Within};
 use crate::hub::{
-    Attached, Frame, Hub, Log, Mode, ReplayError, ResetReason, Start, Subscriber, Wanted,
+    Attached, Frame, Hub, Log, Mode, ReplayError, Replayed, ResetReason, Start, Subscriber, Wanted,
 };
 
 /// How long a cursor that is ahead of this relay is waited for.
@@ -129,8 +129,7 @@ pub(crate) fn arrive(
                     let mut outcome = Ok(());
                     while let Some(piece) = pieces.next().await {
                         match piece {
-                            Ok(events) => {
-                                let last_id = events.last().map_or(0, |event| event.id);
+                            Ok(Replayed { events, last_id }) => {
                                 let within = Some(Within { to: to.seen.clone(), last_id });
                                 let cursor = Cursor { epoch: from.epoch, seen: from.seen.clone(), within }.encode().into();
                                 yield Arrival::Replayed(Subscriber::encode_replayed(&wanted, events, &cursor), cursor);

@@ -347,11 +347,10 @@ mod tests {
 
     use super::*;
     use crate::cursor::{Cursor, Epoch, Snapshot};
-    use crate::event::Event;
     use crate::event::tests::operation_event;
     use crate::hub::mirror::{Mirror, MirrorLimits};
     use crate::hub::presence::{Client, Presence};
-    use crate::hub::{Completeness, HubLimits, Origin, ReplayError, ResetReason};
+    use crate::hub::{Completeness, HubLimits, Origin, ReplayError, Replayed, ResetReason};
 
     const OLD: &str = "100:100:";
     const NOW: &str = "110:110:";
@@ -385,7 +384,7 @@ mod tests {
             &self,
             _: Arc<Cursor>,
             _: Arc<Cursor>,
-        ) -> BoxStream<'static, Result<Vec<Event>, ReplayError>> {
+        ) -> BoxStream<'static, Result<Replayed, ReplayError>> {
             *self.asked.lock().expect("no panic") += 1;
             let end = self.end.clone();
             let reading = async move {
@@ -393,7 +392,10 @@ mod tests {
                 futures::stream::empty()
             };
             let event = operation_event(1, "a", 1, "operation.progress", "in_progress", None);
-            let first = futures::stream::iter([Ok(vec![event])]);
+            let first = futures::stream::iter([Ok(Replayed {
+                events: vec![event],
+                last_id: 1,
+            })]);
             first
                 .chain(futures::stream::once(reading).flatten())
                 .boxed()

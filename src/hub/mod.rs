@@ -154,12 +154,22 @@ pub enum Attached {
 
 /// Reads the event log for a subscriber that is behind the ring.
 pub trait Log: Send + Sync {
-    /// The events that `from` lacks and `to` has, in order, in bounded pieces.
+    /// The events that `from` lacks and `to` has, in order, in bounded pieces. Whoever takes no next piece for long gives
+    /// way to others.
     fn replay(
         &self,
         from: Arc<Cursor>,
         to: Arc<Cursor>,
-    ) -> BoxStream<'static, Result<Vec<Event>, ReplayError>>;
+    ) -> BoxStream<'static, Result<Replayed, ReplayError>>;
+}
+
+/// A piece of what was read from the log.
+#[derive(Debug)]
+pub struct Replayed {
+    /// Perhaps none.
+    pub events: Vec<Event>,
+    /// A reader that has them has everything of the interval up to this id.
+    pub last_id: i64,
 }
 
 /// Why the log could not be read for a subscriber.

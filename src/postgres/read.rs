@@ -6,8 +6,7 @@
 //!
 //! In reading order: [`tables`] says what can be listed and by what it is filtered, [`listing`] turns that into SQL with
 //! [`position`] as the place where a page ends, [`single`] and [`mod@history`] read what belongs to one row,
-//! [`windows`] are how both the histories and `source::replay` find events, [`mod@statistics`] counts, [`session`] bounds
-//! them all and [`error`] says what may go wrong.
+//! [`mod@statistics`] counts, [`session`] bounds them all and [`error`] says what may go wrong.
 
 mod columns;
 mod error;
@@ -18,7 +17,6 @@ mod session;
 mod single;
 mod statistics;
 mod tables;
-mod windows;
 
 use async_stream::try_stream;
 use deadpool_postgres::Pool;
@@ -30,14 +28,13 @@ pub(crate) use self::{
     history::history,
     listing::{Listing, Order, Table},
     position::{DatabaseInstant, KeyKind, KeyPart, Position},
-    session::read as in_one_transaction,
+    session::{FIND_EVENTS_BY_INDEX, read as in_one_transaction},
     single::{health, operation, operation_exists},
     statistics::{StatisticsFilter, statistics},
     tables::{
         CONNECTIONS, ConnectionFilter, ERRORS, OPERATIONS, OperationFilter, SNAPSHOTS,
         SnapshotFilter, errors_of,
     },
-    windows::{FIND_EVENTS_BY_INDEX, Windows},
 };
 use self::{listing::Statement, session::Settings};
 

@@ -1,30 +1,42 @@
 //! Reading the log for a subscriber that is behind what the hub keeps in memory.
 //!
-//! The log is read page by page ([`super::page`]). Two pages are read at the same time and the other subscribers wait in a
-//! queue, whoever has had a page behind them: so one that is slow to take what it got, or has stopped, keeps nobody
-//! waiting, and however far back it was, the others get on. The queue has a bound, and an operator is told of a long one.
+//! The log is read page by page ([`super::page`]), two pages at the same time, and the other subscribers wait in a queue:
+//!
+//! - Whoever takes what it got at once keeps its turn for a while, so that most are done with one turn. If each had a page
+//!   and queued again, nobody might ever be: all would fall behind by what is written meanwhile.
+//! - Whoever does not, or has stopped, loses its turn a moment later, and keeps nobody waiting.
+//! - What subscribers have been handed and have not taken is bounded together, and so is the queue. An operator is told
+//!   of a long one.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::{Pool, PoolError};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::page::{self, Bookmark, Page};
 use crate::cursor::Cursor;
-use crate::event::Event;
-use crate::hub::{Log, ReplayError};
+use crate::hub::{Log, ReplayError, Replayed};
 use crate::postgres::read::in_one_transaction;
 
 /// How many pages may be read at the same time; the other subscribers wait their turn.
 const READERS: usize = 2;
 
-/// How many may wait; whoever comes then has to come again.
+/// How long one subscriber may keep its turn while others wait.
+const TURN: Duration = Duration::from_secs(10);
+
+/// How long a turn is kept for a subscriber that is taking its page.
+const KEPT: Duration = Duration::from_millis(250);
+
+/// How many subscribers may have a page that they have not taken yet: 1 MiB each, and an event.
+const MOST_HANDED: usize = 128;
+
+/// How many may wait for their first page; whoever comes then has to come again.
 const MOST_WAITING: usize = 1_000;
 
 /// Who waits for longer than this is worth a word in the relay's log.
@@ -50,7 +62,8 @@ pub struct ReplayLog {
 /// Those who read, and those who wait for it.
 #[derive(Debug)]
 struct Queue {
-    readers: Semaphore,
+    handed: Semaphore,
+    readers: Arc<Semaphore>,
     waiting: AtomicUsize,
     most_waiting: usize,
     complained: Occasion,
@@ -59,20 +72,22 @@ struct Queue {
 impl Queue {
     fn new(readers: usize, most_waiting: usize) -> Self {
         Self {
-            readers: Semaphore::new(readers),
+            handed: Semaphore::new(MOST_HANDED),
+            readers: Arc::new(Semaphore::new(readers)),
             waiting: AtomicUsize::new(0),
             most_waiting,
             complained: Occasion::default(),
         }
     }
 
-    /// Waits until it may read, in the order of arrival; it may as long as the permit is kept.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, ReplayError> {
-        if let Ok(turn) = self.readers.try_acquire() {
-            return Ok(turn);
-        }
+    /// Waits until it may read, in the order of arrival, and may be handed what it reads. Whoever has read before goes on
+    /// with the turn that it put aside, if that has not ended, and is not turned away.
+    async fn turn(
+        &self,
+        aside: Option<&Aside>,
+    ) -> Result<(SemaphorePermit<'_>, Turn), ReplayError> {
         let place = Place::take(&self.waiting);
-        if place.number > self.most_waiting {
+        if place.number > self.most_waiting && aside.is_none() {
             let reason = format!(
                 "{} subscribers wait for their turn already",
                 self.most_waiting
@@ -80,7 +95,11 @@ impl Queue {
             return Err(ReplayError::Unavailable(reason.into()));
         }
         let began = Instant::now();
-        let turn = self.readers.acquire().await.map_err(unavailable)?;
+        let handed = self.handed.acquire().await.map_err(unavailable)?;
+        if let Some(turn) = aside.and_then(Aside::take_up) {
+            return Ok((handed, turn));
+        }
+        let reading = self.readers.clone().acquire_owned().await;
         if began.elapsed() >= LONG_WAIT && self.complained.is_due(COMPLAINT_INTERVAL) {
             tracing::info!(
                 waiting = self.waiting.load(Ordering::Relaxed),
@@ -88,8 +107,56 @@ impl Queue {
                 "subscribers wait for their turn to read the event log: their cursors are older than --ring-bytes reaches back"
             );
         }
-        Ok(turn)
+        Ok((handed, Turn::new(reading.map_err(unavailable)?)))
     }
+}
+
+/// The right to read.
+#[derive(Debug)]
+struct Turn {
+    _permit: OwnedSemaphorePermit,
+    until: Instant,
+}
+
+impl Turn {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            _permit: permit,
+            until: Instant::now() + TURN,
+        }
+    }
+
+    /// Puts it aside while the subscriber takes its page. It ends by itself unless it is taken up again soon.
+    fn put_aside(self) -> Aside {
+        let kept_until = self.until.min(Instant::now() + KEPT);
+        let aside = Arc::new(Mutex::new(Some(self)));
+        let kept = aside.clone();
+        tokio::spawn(async move {
+            sleep_until(kept_until).await;
+            lock(&kept).take();
+        });
+        Aside(aside)
+    }
+}
+
+/// A turn that may have ended.
+struct Aside(Arc<Mutex<Option<Turn>>>);
+
+impl Aside {
+    fn take_up(&self) -> Option<Turn> {
+        lock(&self.0).take()
+    }
+}
+
+/// Whoever loses interest has had its turn.
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.take_up();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Something that is done now and then, by whoever comes when it is due.
@@ -99,7 +166,7 @@ struct Occasion(Mutex<Option<Instant>>);
 impl Occasion {
     /// Whether the last time is this long ago; then this is the last time.
     fn is_due(&self, interval: Duration) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.0);
         let is_due = last.is_none_or(|last| last.elapsed() >= interval);
         if is_due {
             *last = Some(Instant::now());
@@ -144,16 +211,12 @@ impl ReplayLog {
         to: &Cursor,
         bookmark: Bookmark,
     ) -> Result<Page, ReplayError> {
-        let _turn = self.queue.turn().await?;
         self.summarize().await;
         let reading = in_one_transaction(&self.pool, async |transaction| {
             Ok(page::read(transaction, &from.seen, &to.seen, bookmark).await)
         });
         let page = reading.await.map_err(unavailable)?.map_err(unavailable)?;
-        if from.oldest_unseen() <= page.trimmed_through {
-            return Err(ReplayError::Trimmed);
-        }
-        Ok(page)
+        page.ok_or(ReplayError::Trimmed)
     }
 
     /// Makes pages cheap, now and then. They are right without it.
@@ -182,20 +245,25 @@ impl Log for ReplayLog {
         &self,
         from: Arc<Cursor>,
         to: Arc<Cursor>,
-    ) -> BoxStream<'static, Result<Vec<Event>, ReplayError>> {
+    ) -> BoxStream<'static, Result<Replayed, ReplayError>> {
         let log = self.clone();
         async_stream::try_stream! {
             let within = from.within.as_ref().filter(|within| within.to == to.seen);
-            let mut next = Some(Bookmark::after(within.map(|within| within.last_id)));
+            let mut next = Some(Bookmark::new(&from.seen, within.map(|within| within.last_id)));
+            let mut aside: Option<Aside> = None;
             while let Some(bookmark) = next {
+                let (_handed, turn) = log.queue.turn(aside.as_ref()).await?;
                 let page = log.page(&from, &to, bookmark).await?;
-                for mut piece in page.pieces {
-                    piece.retain(|event| !from.has(event.xid, event.id));
-                    if !piece.is_empty() {
-                        yield piece;
-                    }
+                aside = page.next.map(|_| turn.put_aside());
+                for mut events in page.pieces {
+                    let last_id = events.last().map_or(0, |event| event.id);
+                    events.retain(|event| !from.has(event.xid, event.id));
+                    yield Replayed { events, last_id };
                 }
                 next = page.next;
+                if next.is_some() {
+                    yield Replayed { events: Vec::new(), last_id: page.through };
+                }
             }
         }
         .boxed()
@@ -215,12 +283,12 @@ mod tests {
     #[tokio::test]
     async fn who_comes_first_reads_first_and_the_queue_has_an_end() {
         let queue = Queue::new(1, 2);
-        let reading = queue.turn().await.expect("nobody was there");
-        let mut second = Box::pin(queue.turn());
-        let mut third = Box::pin(queue.turn());
+        let reading = queue.turn(None).await.expect("nobody was there");
+        let mut second = Box::pin(queue.turn(None));
+        let mut third = Box::pin(queue.turn(None));
         assert!((&mut second).now_or_never().is_none(), "waits");
         assert!((&mut third).now_or_never().is_none(), "waits");
-        assert!(queue.turn().await.is_err(), "one too many");
+        assert!(queue.turn(None).await.is_err(), "one too many");
         drop(reading);
         assert!(
             (&mut third).now_or_never().is_none(),
@@ -228,12 +296,41 @@ mod tests {
         );
         let reading = second.await.expect("its turn");
         drop(third);
-        let mut fourth = Box::pin(queue.turn());
+        let mut fourth = Box::pin(queue.turn(None));
         assert!(
             (&mut fourth).now_or_never().is_none(),
             "a place is free again"
         );
         drop(reading);
         drop(fourth.await.expect("its turn"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_kept_for_one_who_comes_back_at_once_and_not_for_ever() {
+        let queue = Queue::new(1, 2);
+        let (handed, turn) = queue.turn(None).await.expect("nobody was there");
+        let mut second = Box::pin(queue.turn(None));
+        assert!((&mut second).now_or_never().is_none(), "waits");
+        let (mut handed, mut aside) = (Some(handed), turn.put_aside());
+        let began = Instant::now();
+        while let Some(Ok((again, turn))) = queue.turn(Some(&aside)).now_or_never() {
+            handed = Some(again);
+            aside = turn.put_aside();
+            tokio::time::sleep(KEPT / 2).await;
+        }
+        assert!(began.elapsed() >= TURN, "it was at once each time");
+        drop(handed);
+        let (_, turn) = second.await.expect("its turn");
+        let aside = turn.put_aside();
+        tokio::time::sleep(KEPT * 2).await;
+        assert!(aside.take_up().is_none(), "it has not come back");
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_keeps_no_turn() {
+        let queue = Queue::new(1, 2);
+        let (_, turn) = queue.turn(None).await.expect("nobody was there");
+        drop(turn.put_aside());
+        assert!(queue.turn(None).now_or_never().is_some(), "at once");
     }
 }

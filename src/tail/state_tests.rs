@@ -255,6 +255,19 @@ fn no_cursor_is_kept_before_the_snapshot_is_whole() {
 }
 
 #[test]
+fn what_is_read_for_others_only_moves_the_cursor_too() {
+    let mut state = connected(false);
+    let catching_up = |cursor| json!({ "type": "catching_up", "sub": "default", "cursor": cursor });
+    apply(&mut state, catching_up(Some("c1")));
+    assert_eq!(state.cursor.as_deref(), Some("c1"));
+    let reset =
+        json!({ "type": "reset", "sub": "default", "reason": "log_trimmed", "message": "m" });
+    apply(&mut state, reset);
+    apply(&mut state, catching_up(None));
+    assert_eq!(state.cursor, None, "nothing to resume from");
+}
+
+#[test]
 fn a_reset_forgets_the_cursor_until_the_snapshot_that_follows() {
     let mut state = connected(false);
     apply(&mut state, events("c1", &[progress("a", 1, "in_progress")]));

@@ -50,10 +50,18 @@ async fn lacked(client: &Client, seen: &Snapshot, to: &Snapshot) -> Vec<i64> {
         .collect()
 }
 
-async fn replayed(log: &ReplayLog, from: &Cursor, to: &Cursor) -> Vec<Vec<i64>> {
+/// The ids of each piece, and up to where a reader of it has everything.
+async fn replayed(log: &ReplayLog, from: &Cursor, to: &Cursor) -> Vec<(Vec<i64>, i64)> {
     let pieces = log.replay(Arc::new(from.clone()), Arc::new(to.clone()));
-    let ids = pieces.map_ok(|events| events.iter().map(|event| event.id).collect());
+    let ids = pieces.map_ok(|piece| {
+        let ids = piece.events.iter().map(|event| event.id).collect();
+        (ids, piece.last_id)
+    });
     ids.try_collect().await.expect("the log")
+}
+
+fn all(pieces: &[(Vec<i64>, i64)]) -> Vec<i64> {
+    pieces.iter().flat_map(|(ids, _)| ids.clone()).collect()
 }
 
 #[tokio::test]
@@ -61,10 +69,19 @@ async fn the_pages_of_an_interval_are_the_interval_wherever_one_goes_on() {
     let database = TestDatabase::new().await;
     let client = database.client().await;
     let before_all = snapshot(&client).await;
+    let jump = async |by: i64| {
+        let sql =
+            format!("SELECT setval('bellwether.event_id', nextval('bellwether.event_id') + {by})");
+        execute(&client, &sql).await;
+    };
     execute(&client, "INSERT INTO sync_operations (operation_type) SELECT 'mine ' || n FROM generate_series(1, 20) n").await;
-    // Open while the interval begins: its first events have ids from before it, its last ones from the end.
+    // Open while the interval begins: its first events have ids from long before it, its last ones from the end.
     let early = database.client().await;
     execute(&early, "BEGIN; INSERT INTO sync_operations (operation_type) SELECT 'early' FROM generate_series(1, 3)").await;
+    for n in 0..20 {
+        execute(&client, &format!("UPDATE sync_operations SET message = repeat('{n} ', 1000) WHERE operation_type LIKE 'mine %'")).await;
+    }
+    jump(450_000).await;
     let rolled_back = database.client().await;
     execute(
         &rolled_back,
@@ -72,15 +89,7 @@ async fn the_pages_of_an_interval_are_the_interval_wherever_one_goes_on() {
     )
     .await;
     let seen = snapshot(&client).await;
-    let jump = async |by: i64| {
-        execute(
-            &client,
-            &format!("SELECT setval('bellwether.event_id', nextval('bellwether.event_id') + {by})"),
-        )
-        .await;
-    };
-    // Pages that end by their bytes, in windows of ids that grow, and pages that end by their rows.
-    for n in 0..40 {
+    for n in 0..20 {
         execute(&client, &format!("UPDATE sync_operations SET message = repeat('{n} ', 1000) WHERE operation_type LIKE 'mine %'")).await;
     }
     // The last one before a gap fills its page.
@@ -89,60 +98,84 @@ async fn the_pages_of_an_interval_are_the_interval_wherever_one_goes_on() {
         "UPDATE sync_operations SET message = repeat('x', 2000000) WHERE operation_type = 'mine 1'",
     )
     .await;
-    jump(700_000).await;
+    jump(100_000).await;
     execute(
         &client,
         "UPDATE sync_operations SET message = NULL WHERE operation_type LIKE 'mine %'",
     )
     .await;
     execute(&rolled_back, "ROLLBACK").await;
-    jump(60_000_000).await;
-    execute(&client, "INSERT INTO connection_status (client_id, source) SELECT 'c' || n, 'app' FROM generate_series(1, 3500) n").await;
+    let few = snapshot(&client).await;
+    // So many that they are not read by their transactions, nor measured at once.
+    execute(
+        &client,
+        "INSERT INTO connection_status (client_id) SELECT 'c' || n FROM generate_series(1, 3000) n",
+    )
+    .await;
+    for n in 0..36 {
+        execute(
+            &client,
+            &format!("UPDATE connection_status SET metadata = '{{\"n\": {n}}}'"),
+        )
+        .await;
+    }
     let late = database.client().await;
     execute(
         &late,
         "BEGIN; INSERT INTO sync_operations (operation_type) VALUES ('late')",
     )
     .await;
-    execute(
-        &client,
-        "UPDATE connection_status SET metadata = '{\"renamed\": true}'",
-    )
-    .await;
+    jump(10_000).await;
+    execute(&client, "UPDATE connection_status SET metadata = '{}'").await;
     execute(
         &early,
         "INSERT INTO sync_operations (operation_type) VALUES ('early'); COMMIT",
     )
     .await;
-    let to = snapshot(&client).await;
+    let many = snapshot(&client).await;
+    execute(
+        &client,
+        "UPDATE connection_status SET metadata = '{\"after\": true}'",
+    )
+    .await;
     execute(&late, "COMMIT").await;
 
     let log = ReplayLog::new(database.config().pool(2));
-    let end = Cursor::at(Epoch(1), to.clone());
-    for begin in [&seen, &before_all] {
-        let from = Cursor::at(Epoch(1), begin.clone());
-        let owed = lacked(&client, begin, &to).await;
-        assert!(owed.len() > 3_400, "{} events", owed.len());
-        let pages = replayed(&log, &from, &end).await;
-        assert!(pages.len() > 12, "{} pages", pages.len());
-        assert_eq!(pages.concat(), owed);
+    let intervals = [
+        (&before_all, &few, 800..900),
+        (&seen, &few, 400..500),
+        (&seen, &many, 114_000..116_000),
+    ];
+    for (seen, to, count) in intervals {
+        let (from, end) = (
+            Cursor::at(Epoch(1), seen.clone()),
+            Cursor::at(Epoch(1), to.clone()),
+        );
+        let owed = lacked(&client, seen, to).await;
+        assert!(count.contains(&owed.len()), "{} events", owed.len());
+        let pieces = replayed(&log, &from, &end).await;
+        assert!(pieces.len() > 4, "{} pieces", pieces.len());
+        assert!(all(&pieces) == owed);
+        let step = 1 + pieces.len() / 5;
         let mut had = 0;
-        for page in &pages {
-            had += page.len();
-            let last_id = *page.last().expect("no page is empty");
-            let within = Some(Within {
-                to: to.clone(),
-                last_id,
-            });
-            let cut_off = Cursor {
-                within,
-                ..from.clone()
-            };
-            assert_eq!(replayed(&log, &cut_off, &end).await.concat(), owed[had..]);
+        for (number, (ids, last_id)) in pieces.iter().enumerate() {
+            had += ids.len();
+            assert!(ids.last().is_none_or(|last| last <= last_id));
+            if number % step == 0 {
+                let within = Some(Within {
+                    to: to.clone(),
+                    last_id: *last_id,
+                });
+                let cut_off = Cursor {
+                    within,
+                    ..from.clone()
+                };
+                assert!(all(&replayed(&log, &cut_off, &end).await) == owed[had..]);
+            }
         }
     }
-    let nothing = Cursor::at(Epoch(1), to);
-    assert_eq!(replayed(&log, &nothing, &end).await, Vec::<Vec<i64>>::new());
+    let nothing = Cursor::at(Epoch(1), many);
+    assert_eq!(replayed(&log, &nothing, &nothing).await, []);
 }
 
 #[tokio::test]
@@ -151,23 +184,28 @@ async fn a_log_that_is_trimmed_while_its_pages_are_read_says_so() {
     let client = database.client().await;
     execute(
         &client,
-        "INSERT INTO connection_status (client_id, source) VALUES ('first', 'app')",
+        "INSERT INTO connection_status (client_id) VALUES ('first')",
     )
     .await;
     let from = Arc::new(Cursor::at(
         Epoch(1),
         Snapshot::parse("3:3:").expect("a snapshot"),
     ));
-    execute(&client, "INSERT INTO connection_status (client_id, source) SELECT 'c' || n, 'app' FROM generate_series(1, 3000) n").await;
+    execute(
+        &client,
+        "INSERT INTO connection_status (client_id) SELECT 'c' || n FROM generate_series(1, 3000) n",
+    )
+    .await;
     let to = Arc::new(Cursor::at(Epoch(1), snapshot(&client).await));
     let log = ReplayLog::new(database.config().pool(2));
     let mut pages = log.replay(from, to);
     let first = pages.next().await.expect("a page").expect("read");
-    assert_eq!(first[0].row.entity.as_ref(), "first");
+    assert_eq!(first.events[0].row.entity.as_ref(), "first");
     // Nothing is held between two pages: the log can be trimmed.
     execute(
         &client,
-        "UPDATE bellwether.log SET trimmed_through = pg_current_xact_id()",
+        "SET lock_timeout = '1s'; BEGIN; LOCK TABLE bellwether.event IN ACCESS EXCLUSIVE MODE;
+         UPDATE bellwether.log SET trimmed_through = pg_current_xact_id(); TRUNCATE bellwether.event; COMMIT",
     )
     .await;
     let rest: Vec<_> = pages.collect().await;

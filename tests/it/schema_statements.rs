@@ -4,6 +4,7 @@ use futures::SinkExt;
 use serde_json::{Value, json};
 
 use crate::schema_probe::{Bell, Probe, revisions};
+use crate::support::eventually;
 
 #[tokio::test]
 async fn copy_records_each_row() {
@@ -309,7 +310,10 @@ async fn a_new_row_comes_after_the_deletion_that_it_waited_for() {
         other.run("BEGIN; UPDATE sync_operations SET message = 'the last'; DELETE FROM sync_operations").await;
         let waits = async {
             let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
-            while other.text(waiting).await != "1" {}
+            eventually("the insert waits", async || {
+                other.text(waiting).await == "1"
+            })
+            .await;
             other.run("COMMIT").await;
         };
         tokio::join!(probe.run(&insert), waits);

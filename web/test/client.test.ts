@@ -122,6 +122,27 @@ describe("coming back", () => {
     expect(client.getSnapshot().phase).toBe("live");
   });
 
+  test("one that is catching up for long is neither given up nor taken for complete, and goes on where it was", async () => {
+    client.view({ mode: "every" });
+    client.start();
+    await settle();
+    world.socket.open().say(hello, live, snapshot("v1", "c1"));
+    world.socket.drop();
+    await later(1_000);
+    world.socket.open().say(hello, live, { type: "subscribed", sub: "v1", cursor: "c1" });
+    for (let interval = 0; interval < 6; interval++) {
+      await later(10_000);
+      world.socket.say({ type: "catching_up", sub: "v1", cursor: "c2" });
+    }
+    expect(world.sockets).toHaveLength(2);
+    expect(client.getSnapshot().phase).toBe("catching_up");
+    expect(client.getSnapshot().staleSince).not.toBeNull();
+    world.socket.drop();
+    await later(1_000);
+    world.socket.open().say(hello);
+    expect(world.socket.messages("subscribe")[0]?.since).toBe("c2");
+  });
+
   test("resumes with the newest cursor and keeps what it shows meanwhile", async () => {
     const view = await connected();
     world.socket.say(events("v1", "c2", told("operation.progress", operation("a", { revision: 2, progress: 20 }))));

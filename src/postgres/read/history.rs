@@ -17,11 +17,13 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::{FIND_EVENTS_BY_INDEX, PAGE_BYTES, ReadError, Windows, session};
+use super::{PAGE_BYTES, ReadError, session};
 use crate::event::{Event, Keys, LogRow, Payload};
 
-/// How many ids the first window has, and how much larger each is than the one before: an operation may have few events.
-const WINDOWS: (i64, i64) = (10_000, 64);
+/// How many ids the first window has.
+const FIRST_WINDOW: i64 = 10_000;
+/// How much larger each window is than the one before.
+const GROWTH: i64 = 64;
 
 /// Where the log begins and ends, and whether the operation is known apart from its events.
 const BOUNDS: &str = "SELECT
@@ -60,15 +62,21 @@ pub(crate) async fn history(
     limit: usize,
 ) -> Result<History, ReadError> {
     session::read(pool, async |transaction| {
-        transaction.batch_execute(FIND_EVENTS_BY_INDEX).await?;
+        transaction
+            .batch_execute(session::FIND_EVENTS_BY_INDEX)
+            .await?;
         let bounds = transaction
             .query_typed_one(BOUNDS, &[(&operation, Type::UUID)])
             .await?;
         let (oldest, newest): (Option<i64>, Option<i64>) = (bounds.try_get(2)?, bounds.try_get(3)?);
         let mut events = Vec::new();
         let mut is_full = false;
-        let bounds_of_ids = (oldest.unwrap_or(0), newest.unwrap_or(0));
-        for window in Windows::new(newest_first, after, bounds_of_ids, WINDOWS) {
+        for window in Windows::new(
+            newest_first,
+            after,
+            oldest.unwrap_or(0),
+            newest.unwrap_or(0),
+        ) {
             let missing = limit + 1 - events.len();
             is_full = read_window(
                 transaction,
@@ -143,4 +151,111 @@ fn event_of(row: &Row) -> Result<Event, ReadError> {
         old: Keys::default(),
         payload: Payload::Json(row.try_get(7)?),
     })?)
+}
+
+/// Ranges of ids, one after another in the chosen direction and each larger than the one before, that together are all
+/// ids after the start. Between `oldest` and `newest` lie most events, but ids and transactions are not quite in step:
+/// so the outermost ranges are open.
+#[derive(Debug)]
+struct Windows {
+    newest_first: bool,
+    /// The next id to be covered; `None` when all are.
+    next: Option<i64>,
+    /// The next range ends this far from here.
+    from: i64,
+    width: i64,
+    /// Beyond this id the range is open.
+    last: i64,
+}
+
+impl Windows {
+    fn new(newest_first: bool, after: Option<i64>, oldest: i64, newest: i64) -> Self {
+        let (first, last) = if newest_first {
+            (newest, oldest)
+        } else {
+            (oldest, newest)
+        };
+        let (next, from) = match (after, newest_first) {
+            (None, false) => (Some(i64::MIN), first),
+            (None, true) => (Some(i64::MAX), first),
+            (Some(after), false) => (after.checked_add(1), after.max(first)),
+            (Some(after), true) => (after.checked_sub(1), after.min(first)),
+        };
+        Self {
+            newest_first,
+            next,
+            from,
+            width: FIRST_WINDOW,
+            last,
+        }
+    }
+}
+
+impl Iterator for Windows {
+    type Item = RangeInclusive<i64>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.next?;
+        let window = if self.newest_first {
+            let end = self.from.saturating_sub(self.width);
+            let end = if end <= self.last { i64::MIN } else { end };
+            self.next = end.checked_sub(1);
+            self.from = end;
+            end..=start
+        } else {
+            let end = self.from.saturating_add(self.width);
+            let end = if end >= self.last { i64::MAX } else { end };
+            self.next = end.checked_add(1);
+            self.from = end;
+            start..=end
+        };
+        self.width = self.width.saturating_mul(GROWTH);
+        Some(window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn windows_cover_every_id_after_the_start_once_and_in_order(
+            newest_first: bool,
+            after in proptest::option::of(any::<i64>()),
+            oldest in 0..i64::MAX,
+            length in 0..10_000_000_i64,
+        ) {
+            let windows: Vec<_> = Windows::new(newest_first, after, oldest, oldest.saturating_add(length)).collect();
+            prop_assert!(windows.len() < 24);
+            let mut expected = match (after, newest_first) {
+                (None, false) => Some(i64::MIN),
+                (None, true) => Some(i64::MAX),
+                (Some(after), false) => after.checked_add(1),
+                (Some(after), true) => after.checked_sub(1),
+            };
+            for window in windows {
+                let (near, far) = if newest_first {
+                    (*window.end(), *window.start())
+                } else {
+                    (*window.start(), *window.end())
+                };
+                prop_assert_eq!(Some(near), expected);
+                prop_assert!(window.start() <= window.end());
+                expected = if newest_first { far.checked_sub(1) } else { far.checked_add(1) };
+            }
+            prop_assert_eq!(expected, None);
+        }
+    }
+
+    #[test]
+    fn the_first_window_of_a_page_is_a_small_one() {
+        let mut windows = Windows::new(false, None, 1_000_000, 9_000_000);
+        assert_eq!(windows.next(), Some(i64::MIN..=1_010_000));
+        assert_eq!(windows.next(), Some(1_010_001..=1_650_000));
+        let mut windows = Windows::new(true, Some(5_000_000), 1_000_000, 9_000_000);
+        assert_eq!(windows.next(), Some(4_990_000..=4_999_999));
+    }
 }

@@ -22,6 +22,12 @@ const POOL_LIMIT: Duration = Duration::from_secs(5);
 /// How long beginning a transaction may take.
 const BEGIN_LIMIT: Duration = Duration::from_secs(5);
 
+/// For who reads the event log: the few events must be found by an index whatever the planner knows of a log that grows all
+/// the time. The lock comes before the snapshot: one that is older than a truncation would find a slot empty, and the log
+/// not trimmed.
+pub(crate) const FIND_EVENTS_BY_INDEX: &str =
+    "SET LOCAL enable_seqscan = off; LOCK TABLE bellwether.event IN ACCESS SHARE MODE";
+
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Settings {
