@@ -1,6 +1,6 @@
 //! Measures what the design promises: how old an event is when a subscriber gets it, and what writers pay for it.
 //!
-//! `cargo bench --bench bellwether -- latency writers parts sessions stalled bulk resume` (all of them where none is
+//! `cargo bench --bench bellwether -- latency writers parts sessions stalled bulk resume replay` (all of them where none is
 //! named). Everything runs on this machine against a PostgreSQL of its own, and what is compared is measured in the same
 //! run, in alternating rounds, so that ratios mean something where absolute numbers do not. `docs/benchmarks.md` says
 //! what is measured and what not.
@@ -14,6 +14,7 @@ mod pgbench;
 mod probes;
 mod receiver;
 mod relay;
+mod replay;
 mod resume;
 mod server;
 mod sessions;
@@ -30,8 +31,8 @@ use settings::Settings;
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// What can be asked for by name.
-const SECTIONS: [&str; 7] = [
-    "latency", "writers", "parts", "sessions", "stalled", "bulk", "resume",
+const SECTIONS: [&str; 8] = [
+    "latency", "writers", "parts", "sessions", "stalled", "bulk", "resume", "replay",
 ];
 
 #[tokio::main]
@@ -58,6 +59,7 @@ async fn run() -> Outcome<()> {
             "parts" => parts::measure(&stage, &settings).await?,
             "sessions" => sessions::measure(&stage, &settings).await?,
             "resume" => resume::measure(&stage, &settings).await?,
+            "replay" => replay::measure(&stage, &settings).await?,
             "stalled" => stalled::measure(&stage, &settings).await?,
             _ => bulk::measure(&stage, &settings).await?,
         }

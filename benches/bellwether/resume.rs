@@ -31,10 +31,10 @@ const QUERIES: [&str; 3] = [
     "topics=operations&owner=tenant%207",
 ];
 
-struct Returned {
+pub(crate) struct Returned {
     /// Open until all are cut off.
     _socket: Socket,
-    cursor: String,
+    pub(crate) cursor: String,
     events: usize,
 }
 
@@ -136,7 +136,8 @@ async fn comes(
     Ok(came.into_iter().unzip())
 }
 
-async fn live(url: &str) -> Outcome<Returned> {
+/// Connects until it is live.
+pub(crate) async fn live(url: &str) -> Outcome<Returned> {
     let (mut socket, _) = loop {
         match connect_async(url).await {
             Ok(connected) => break connected,

@@ -104,8 +104,10 @@ pub(crate) fn arrive(
                         start = Start::Snapshot;
                         continue;
                     }
-                    if from.covers(&to) {
-                        // The relay is inside an interval itself: nothing to read before it has come further.
+                    // Where the relay is inside an interval itself, there is nothing to read before it has come further: nor
+                    // if that is the one that the reader is inside of, since what it has of that would be forgotten.
+                    let is_inside = from.within.as_ref().is_some_and(|within| !to.seen.covers(&within.to));
+                    if is_inside || from.covers(&to) {
                         if advanced.changed().await.is_err() {
                             return;
                         }
@@ -122,8 +124,8 @@ pub(crate) fn arrive(
                     }
                     // A reader that was inside an interval is brought to the end of that one first.
                     let to = match &from.within {
-                        Some(within) if to.seen.covers(&within.to) => Arc::new(Cursor::at(from.epoch, within.to.clone())),
-                        _ => to,
+                        Some(within) => Arc::new(Cursor::at(from.epoch, within.to.clone())),
+                        None => to,
                     };
                     let mut pieces = log.replay(from.clone(), to.clone());
                     let mut outcome = Ok(());

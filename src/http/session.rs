@@ -346,7 +346,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::cursor::{Cursor, Epoch, Snapshot};
+    use crate::cursor::{Cursor, Epoch, Snapshot, Within};
     use crate::event::tests::operation_event;
     use crate::hub::mirror::{Mirror, MirrorLimits};
     use crate::hub::presence::{Client, Presence};
@@ -542,6 +542,31 @@ mod tests {
             frames.iter().all(|frame| frame["type"] == "heartbeat"),
             "{frames:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_reader_inside_the_interval_that_the_relay_is_inside_of_waits_for_its_end() {
+        let (hub, log) = (forgetful_hub(), SlowLog::new());
+        let later = Snapshot::parse("120:120:").expect("a snapshot");
+        let inside = |seen, last_id| Cursor {
+            within: Some(Within {
+                to: later.clone(),
+                last_id,
+            }),
+            ..at(seen)
+        };
+        hub.publish(inside(NOW, 9), Vec::new(), None);
+        let mut session = session(&hub, &log);
+        let since = inside(OLD, 5).encode();
+        let message = format!(
+            r#"{{"type":"subscribe","id":"s","topics":["operations"],"mode":"every","since":"{since}"}}"#
+        );
+        assert!(session.hear(&message).frames.is_empty(), "not refused");
+        sent(&mut session);
+        assert_eq!(log.asked(), 0, "what it has of the interval would be lost");
+        hub.publish(at("120:120:"), Vec::new(), None);
+        sent(&mut session);
+        assert_eq!(log.asked(), 1);
     }
 
     #[tokio::test(start_paused = true)]

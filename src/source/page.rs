@@ -187,6 +187,10 @@ async fn measure(
     let Some(from) = bookmark.unmeasured else {
         return Ok(());
     };
+    // In the order of the index, however little the planner knows: sorted, it would be the whole interval.
+    transaction
+        .batch_execute("SET LOCAL enable_sort = off")
+        .await?;
     let (_, open) = log::parameters(seen);
     if from == seen.xmax() && !open.is_empty() {
         let open: [(&(dyn ToSql + Sync), Type); 1] = [(&open, Type::TEXT_ARRAY)];
@@ -201,6 +205,9 @@ async fn measure(
     let events: i64 = row.get(0);
     bookmark.extent.add(events, row.get(1), row.get(2));
     let last = row.get::<_, Option<Xid>>(3);
+    transaction
+        .batch_execute("SET LOCAL enable_sort = on")
+        .await?;
     bookmark.unmeasured = last.filter(|_| events >= MEASURED).map(|Xid(xid)| xid + 1);
     Ok(())
 }

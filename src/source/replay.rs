@@ -16,8 +16,9 @@ use std::time::Duration;
 use deadpool_postgres::{Pool, PoolError};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::page::{self, Bookmark, Page};
 use crate::cursor::Cursor;
@@ -62,7 +63,7 @@ pub struct ReplayLog {
 /// Those who read, and those who wait for it.
 #[derive(Debug)]
 struct Queue {
-    handed: Semaphore,
+    handed: Arc<Semaphore>,
     readers: Arc<Semaphore>,
     waiting: AtomicUsize,
     most_waiting: usize,
@@ -72,7 +73,7 @@ struct Queue {
 impl Queue {
     fn new(readers: usize, most_waiting: usize) -> Self {
         Self {
-            handed: Semaphore::new(MOST_HANDED),
+            handed: Arc::new(Semaphore::new(MOST_HANDED)),
             readers: Arc::new(Semaphore::new(readers)),
             waiting: AtomicUsize::new(0),
             most_waiting,
@@ -80,14 +81,20 @@ impl Queue {
         }
     }
 
-    /// Waits until it may read, in the order of arrival, and may be handed what it reads. Whoever has read before goes on
-    /// with the turn that it put aside, if that has not ended, and is not turned away.
+    /// Waits until it may read and be handed what it reads, in the order of arrival. Whoever has read before goes on with the
+    /// turn that it put aside, if that has not ended, and is not turned away.
     async fn turn(
         &self,
-        aside: Option<&Aside>,
-    ) -> Result<(SemaphorePermit<'_>, Turn), ReplayError> {
+        before: Option<Hand>,
+    ) -> Result<(OwnedSemaphorePermit, Turn), ReplayError> {
+        let is_new = before.is_none();
+        if let Some(hand) = before
+            && let Some(turn) = hand.aside.take_up()
+        {
+            return Ok((hand.handed, turn));
+        }
         let place = Place::take(&self.waiting);
-        if place.number > self.most_waiting && aside.is_none() {
+        if place.number > self.most_waiting && is_new {
             let reason = format!(
                 "{} subscribers wait for their turn already",
                 self.most_waiting
@@ -95,10 +102,7 @@ impl Queue {
             return Err(ReplayError::Unavailable(reason.into()));
         }
         let began = Instant::now();
-        let handed = self.handed.acquire().await.map_err(unavailable)?;
-        if let Some(turn) = aside.and_then(Aside::take_up) {
-            return Ok((handed, turn));
-        }
+        let handed = self.handed.clone().acquire_owned().await;
         let reading = self.readers.clone().acquire_owned().await;
         if began.elapsed() >= LONG_WAIT && self.complained.is_due(COMPLAINT_INTERVAL) {
             tracing::info!(
@@ -107,8 +111,17 @@ impl Queue {
                 "subscribers wait for their turn to read the event log: their cursors are older than --ring-bytes reaches back"
             );
         }
-        Ok((handed, Turn::new(reading.map_err(unavailable)?)))
+        Ok((
+            handed.map_err(unavailable)?,
+            Turn::new(reading.map_err(unavailable)?),
+        ))
     }
+}
+
+/// A page that has been handed out, and the turn that may go on after it.
+struct Hand {
+    handed: OwnedSemaphorePermit,
+    aside: Aside,
 }
 
 /// The right to read.
@@ -144,7 +157,8 @@ struct Aside(Arc<Mutex<Option<Turn>>>);
 
 impl Aside {
     fn take_up(&self) -> Option<Turn> {
-        lock(&self.0).take()
+        let turn = lock(&self.0).take();
+        turn.filter(|turn| Instant::now() < turn.until)
     }
 }
 
@@ -204,19 +218,22 @@ impl ReplayLog {
         }
     }
 
-    /// The next page of what `from` lacks and `to` has.
+    /// The next page of what `from` lacks and `to` has, once it is its turn.
     async fn page(
-        &self,
-        from: &Cursor,
-        to: &Cursor,
+        self,
+        from: Arc<Cursor>,
+        to: Arc<Cursor>,
         bookmark: Bookmark,
-    ) -> Result<Page, ReplayError> {
+        before: Option<Hand>,
+    ) -> Result<(Page, Hand), ReplayError> {
+        let (handed, turn) = self.queue.turn(before).await?;
         self.summarize().await;
         let reading = in_one_transaction(&self.pool, async |transaction| {
             Ok(page::read(transaction, &from.seen, &to.seen, bookmark).await)
         });
         let page = reading.await.map_err(unavailable)?.map_err(unavailable)?;
-        page.ok_or(ReplayError::Trimmed)
+        let aside = turn.put_aside();
+        Ok((page.ok_or(ReplayError::Trimmed)?, Hand { handed, aside }))
     }
 
     /// Makes pages cheap, now and then. They are right without it.
@@ -250,11 +267,13 @@ impl Log for ReplayLog {
         async_stream::try_stream! {
             let within = from.within.as_ref().filter(|within| within.to == to.seen);
             let mut next = Some(Bookmark::new(&from.seen, within.map(|within| within.last_id)));
-            let mut aside: Option<Aside> = None;
+            let mut hand = None;
             while let Some(bookmark) = next {
-                let (_handed, turn) = log.queue.turn(aside.as_ref()).await?;
-                let page = log.page(&from, &to, bookmark).await?;
-                aside = page.next.map(|_| turn.put_aside());
+                // By a task of its own: nobody asks for what is read while the socket takes no more, and the turn must not
+                // wait for that.
+                let reading = log.clone().page(from.clone(), to.clone(), bookmark, hand.take());
+                let reading = AbortOnDropHandle::new(tokio::spawn(reading));
+                let (page, handed) = reading.await.map_err(unavailable)??;
                 for mut events in page.pieces {
                     let last_id = events.last().map_or(0, |event| event.id);
                     events.retain(|event| !from.has(event.xid, event.id));
@@ -264,6 +283,7 @@ impl Log for ReplayLog {
                 if next.is_some() {
                     yield Replayed { events: Vec::new(), last_id: page.through };
                 }
+                hand = Some(handed);
             }
         }
         .boxed()
@@ -305,32 +325,55 @@ mod tests {
         drop(fourth.await.expect("its turn"));
     }
 
+    fn put_aside((handed, turn): (OwnedSemaphorePermit, Turn)) -> Hand {
+        let aside = turn.put_aside();
+        Hand { handed, aside }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_turn_is_kept_for_one_who_comes_back_at_once_and_not_for_ever() {
-        let queue = Queue::new(1, 2);
-        let (handed, turn) = queue.turn(None).await.expect("nobody was there");
-        let mut second = Box::pin(queue.turn(None));
-        assert!((&mut second).now_or_never().is_none(), "waits");
-        let (mut handed, mut aside) = (Some(handed), turn.put_aside());
+        let queue = Queue::new(1, 2 * MOST_HANDED);
+        let first = queue.turn(None).await.expect("nobody was there");
+        // More than may have a page in hand.
+        let mut others: Vec<_> = (0..MOST_HANDED)
+            .map(|_| Box::pin(queue.turn(None)))
+            .collect();
+        for other in &mut others {
+            assert!(other.now_or_never().is_none(), "waits");
+        }
+        let mut hand = put_aside(first);
         let began = Instant::now();
-        while let Some(Ok((again, turn))) = queue.turn(Some(&aside)).now_or_never() {
-            handed = Some(again);
-            aside = turn.put_aside();
-            tokio::time::sleep(KEPT / 2).await;
+        while let Some(Ok(again)) = queue.turn(Some(hand)).now_or_never() {
+            hand = put_aside(again);
+            tokio::time::advance(KEPT / 2).await;
+            tokio::task::yield_now().await;
+            if began.elapsed() > 2 * TURN {
+                break;
+            }
         }
         assert!(began.elapsed() >= TURN, "it was at once each time");
-        drop(handed);
-        let (_, turn) = second.await.expect("its turn");
-        let aside = turn.put_aside();
+        assert!(began.elapsed() <= 2 * TURN, "and came to an end");
+        let second = others.swap_remove(0).await.expect("its turn");
+        let hand = put_aside(second);
         tokio::time::sleep(KEPT * 2).await;
-        assert!(aside.take_up().is_none(), "it has not come back");
+        assert!(hand.aside.take_up().is_none(), "it has not come back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_ends_also_for_one_who_never_waits() {
+        let queue = Queue::new(1, 2);
+        let (_, turn) = queue.turn(None).await.expect("nobody was there");
+        let aside = turn.put_aside();
+        // The task that would end it has not run.
+        tokio::time::advance(TURN).await;
+        assert!(aside.take_up().is_none());
     }
 
     #[tokio::test]
     async fn who_goes_away_keeps_no_turn() {
         let queue = Queue::new(1, 2);
-        let (_, turn) = queue.turn(None).await.expect("nobody was there");
-        drop(turn.put_aside());
+        let first = queue.turn(None).await.expect("nobody was there");
+        drop(put_aside(first));
         assert!(queue.turn(None).now_or_never().is_some(), "at once");
     }
 }
