@@ -20,6 +20,7 @@ mod log;
 mod operation;
 mod page;
 mod replay;
+mod turns;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
