@@ -114,8 +114,13 @@ impl Bookmark {
         }
     }
 
+    /// Whether the next page is looked for by ids. Before the interval is measured nobody knows.
+    pub(super) fn goes_by_ids(&self) -> bool {
+        self.unmeasured.is_none() && self.extent.events > FEW
+    }
+
     /// After so many rows of so many bytes, the last of this id.
-    fn turn(self, after: i64, rows: i64, bytes: usize) -> Self {
+    fn turned(self, after: i64, rows: i64, bytes: usize) -> Self {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).max(1);
         let fitting = (PAGE_BYTES as i64).saturating_mul(rows) / bytes;
         let most = MOST_ROWS.min(self.rows * MOST_TIMES);
@@ -149,6 +154,29 @@ impl Page {
             pieces: Vec::new(),
             through: next.after,
             next: Some(next),
+        }
+    }
+}
+
+/// Events as they are handed on.
+#[derive(Default)]
+struct Pieces {
+    pieces: Vec<Vec<Event>>,
+    bytes: usize,
+    bytes_of_last: usize,
+}
+
+impl Pieces {
+    fn push(&mut self, event: Event) {
+        let size = event.size();
+        self.bytes += size;
+        self.bytes_of_last += size;
+        match self.pieces.last_mut() {
+            Some(last) if self.bytes_of_last <= PIECE_BYTES => last.push(event),
+            _ => {
+                self.bytes_of_last = size;
+                self.pieces.push(vec![event]);
+            }
         }
     }
 }
@@ -224,35 +252,35 @@ async fn measured(
         extent,
         ..
     } = bookmark;
-    let is_small = extent.events <= FEW;
+    let by_ids = bookmark.goes_by_ids();
     let columns = Columns::ask(&**transaction).await?;
     let statement = format!(
         "{} FROM (SELECT e.* FROM bellwether.event e WHERE {} ORDER BY e.id LIMIT {limit}) e ORDER BY e.id",
         log::columns(columns.as_ref().map_or(Rows::Json, |_| Rows::Sent)),
-        if is_small { OF_FEW } else { OF_MANY }
+        if by_ids { OF_MANY } else { OF_FEW }
     );
     let (xmax, open) = log::parameters(seen);
     let end = to.xmax().to_string();
     let (seen, to) = (seen.to_string(), to.to_string());
-    let owed: Vec<(&(dyn ToSql + Sync), Type)> = if is_small {
+    let owed: Vec<(&(dyn ToSql + Sync), Type)> = if by_ids {
+        vec![(&seen, Type::TEXT), (&to, Type::TEXT)]
+    } else {
         vec![
             (&xmax, Type::TEXT),
             (&end, Type::TEXT),
             (&open, Type::TEXT_ARRAY),
             (&to, Type::TEXT),
         ]
-    } else {
-        vec![(&seen, Type::TEXT), (&to, Type::TEXT)]
     };
 
     let after = bookmark.after.max(extent.least.saturating_sub(1));
-    let (mut width, greatest) = if is_small {
-        (i64::MAX, extent.greatest)
-    } else {
+    let (mut width, greatest) = if by_ids {
         (limit, extent.greatest.min(after.saturating_add(MOST_IDS)))
+    } else {
+        (i64::MAX, extent.greatest)
     };
-    let (mut pieces, mut through) = (Vec::<Vec<Event>>::new(), after);
-    let (mut count, mut bytes, mut bytes_of_piece) = (0, 0, 0);
+    let mut pieces = Pieces::default();
+    let (mut count, mut through) = (0, after);
     while through < greatest {
         let (first, last) = (through + 1, through.saturating_add(width).min(greatest));
         let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> =
@@ -260,25 +288,15 @@ async fn measured(
         parameters.extend(owed.iter().cloned());
         let mut rows = pin!(transaction.query_typed_raw(&statement, parameters).await?);
         let mut is_read = false;
-        while count < limit && bytes < PAGE_BYTES {
+        while count < limit && pieces.bytes < PAGE_BYTES {
             let Some(row) = rows.try_next().await? else {
                 is_read = true;
                 break;
             };
             count += 1;
             through = row.get(0);
-            let Some(event) = log::event(&row, columns.as_ref())? else {
-                continue;
-            };
-            let size = event.size();
-            bytes += size;
-            bytes_of_piece += size;
-            match pieces.last_mut() {
-                Some(piece) if bytes_of_piece <= PIECE_BYTES => piece.push(event),
-                _ => {
-                    bytes_of_piece = size;
-                    pieces.push(vec![event]);
-                }
+            if let Some(event) = log::event(&row, columns.as_ref())? {
+                pieces.push(event);
             }
         }
         if !is_read {
@@ -289,8 +307,8 @@ async fn measured(
     }
     let is_last = through >= extent.greatest;
     Ok(Page {
-        pieces,
         through,
-        next: (!is_last).then(|| bookmark.turn(through, count, bytes)),
+        next: (!is_last).then(|| bookmark.turned(through, count, pieces.bytes)),
+        pieces: pieces.pieces,
     })
 }

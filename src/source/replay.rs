@@ -50,7 +50,9 @@ impl ReplayLog {
         before: Option<Hand>,
     ) -> Result<(Page, Hand), ReplayError> {
         let turn = self.queue.turn(before).await?;
-        self.summarize().await;
+        if bookmark.goes_by_ids() {
+            self.summarize().await;
+        }
         let reading = in_one_transaction(&self.pool, async |transaction| {
             Ok(page::read(transaction, &from.seen, &to.seen, bookmark).await)
         });

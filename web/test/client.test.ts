@@ -27,6 +27,16 @@ async function connected() {
 
 const later = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
+/** A client with one view of every event, whose connection was lost and is being made again. */
+async function cutOffFromEvery() {
+  client.view({ mode: "every" });
+  client.start();
+  await settle();
+  world.socket.open().say(hello, live, snapshot("v1", "c1"));
+  world.socket.drop();
+  await later(1_000);
+}
+
 /** Time passes on a connection on which the relay goes on living. */
 async function quiet(seconds: number) {
   for (let second = 0; second < seconds; second += 5) {
@@ -110,12 +120,7 @@ describe("coming back", () => {
   });
 
   test("a view of every event has caught up only with the heartbeat", async () => {
-    client.view({ mode: "every" });
-    client.start();
-    await settle();
-    world.socket.open().say(hello, live, snapshot("v1", "c1"));
-    world.socket.drop();
-    await later(1_000);
+    await cutOffFromEvery();
     world.socket.open().say(hello, live, { type: "subscribed", sub: "v1", cursor: "c2" });
     expect(client.getSnapshot().phase).toBe("catching_up");
     world.socket.say(heartbeat("v1", "c3"));
@@ -123,12 +128,7 @@ describe("coming back", () => {
   });
 
   test("one that is catching up for long is neither given up nor taken for complete, and goes on where it was", async () => {
-    client.view({ mode: "every" });
-    client.start();
-    await settle();
-    world.socket.open().say(hello, live, snapshot("v1", "c1"));
-    world.socket.drop();
-    await later(1_000);
+    await cutOffFromEvery();
     world.socket.open().say(hello, live, { type: "subscribed", sub: "v1", cursor: "c1" });
     for (let interval = 0; interval < 6; interval++) {
       await later(10_000);
