@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::support::TestDatabase;
-use crate::support::relay::{Relay, Subscriber, far_away, text};
+use crate::support::relay::{Relay, ServerSentEvent, Subscriber, far_away, text};
 
 /// As many as may read the log at the same time, and one more.
 const STALLED: usize = 3;
@@ -256,6 +256,59 @@ async fn who_stops_reading_in_the_middle_of_the_log_keeps_nobody_waiting() {
     for (mut one, had) in stalled {
         all_of(&mut one, had, &owed).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_source_for_which_the_log_cannot_be_read_yet_is_told_so_and_resumes() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let relay = Relay::start(
+        &database.url(),
+        &["--ring-bytes", "1000", "--heartbeat", "300ms"],
+    )
+    .await;
+    let query = "topics=operations&mode=every";
+    let is = |kind: &'static str| {
+        move |told: &[ServerSentEvent]| told.last().is_some_and(|one| one.kind == kind)
+    };
+    let told = relay.events_until(query, None, is("heartbeat")).await;
+    let since = told.last().and_then(|one| one.id.clone());
+    let since = since.expect("a cursor");
+    execute(
+        &client,
+        "INSERT INTO sync_operations (operation_type, message) SELECT 'missed', repeat('x', 3000) FROM generate_series(1, 9)",
+    )
+    .await;
+    let came = |told: &[ServerSentEvent]| -> Vec<i64> {
+        told.iter().flat_map(|one| ids(&one.data)).collect()
+    };
+    // It has gone through the relay's memory, which does not reach back.
+    let owed = relay.events_until(query, Some(&since), |told| came(told).len() == 9);
+    let owed = came(&owed.await);
+
+    execute(
+        &client,
+        "BEGIN; LOCK TABLE bellwether.event IN ACCESS EXCLUSIVE MODE",
+    )
+    .await;
+    let told = relay.events_until(query, Some(&since), is("catching_up"));
+    let told = told.await;
+    assert_eq!(came(&told), [0; 0], "nobody can read the log");
+    assert!(
+        told.iter()
+            .all(|one| one.kind != "heartbeat" && one.kind != "snapshot"),
+        "it is not complete, nor does it begin anew: {told:?}"
+    );
+    let sign = told.last().expect("a sign of life");
+    assert_eq!(sign.data["sub"], "default");
+    assert_eq!(
+        sign.id.as_ref(),
+        Some(&since),
+        "it is no further than it was"
+    );
+    execute(&client, "ROLLBACK").await;
+    let told = relay.events_until(query, Some(&since), is("heartbeat"));
+    assert_eq!(came(&told.await), owed);
 }
 
 /// Reads until all that is owed has come, each once and in order, and then the subscription is live.
