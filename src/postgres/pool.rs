@@ -120,8 +120,17 @@ impl DatabaseConfig {
         application_name: &str,
         setup: Setup,
     ) -> Result<(Client, PgConnection), ConnectError> {
-        let limit = self.time_to_connect();
-        match timeout(limit, self.establish(application_name, setup)).await {
+        let connecting = self.establish(application_name, setup);
+        self.within(self.time_to_connect(), connecting).await
+    }
+
+    /// Bounds what is needed for a session, and says where to it is.
+    pub(super) async fn within<T>(
+        &self,
+        limit: Duration,
+        connecting: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, ConnectError> {
+        match timeout(limit, connecting).await {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(source)) => Err(ConnectError::Refused {
                 target: self.to_string(),

@@ -9,15 +9,18 @@
 
 use std::sync::PoisonError;
 
-use tokio::time::timeout;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::config::DatabaseConfig;
-use super::pool::{ConnectError, Setup};
+use super::pool::{ConnectError, PgConnection, Setup};
 
 /// How often the two sessions are compared. A pooler may give each the same connection again by chance: with only two of
 /// them, both kept busy by applications, in one round out of four.
 const ROUNDS: usize = 6;
+
+/// How many times as long as connecting it may take to compare two sessions: that is two dozen journeys to a server that
+/// may be on another continent.
+const COMPARING: u32 = 3;
 
 /// Asks which process of which server answers: two hosts may have processes of the same number.
 const PROCESS: &str = "SELECT pg_backend_pid() || ' of ' || pg_postmaster_start_time()";
@@ -26,20 +29,14 @@ impl DatabaseConfig {
     /// Finds out whether a transaction pooler is in the way; sessions opened from here on mind it.
     ///
     /// # Errors
-    /// Where the two sessions that it takes cannot be had.
+    /// Where the two sessions that it takes cannot be had in the time that connecting may take, or be compared in three
+    /// times as much.
     pub async fn look_for_pooler(&self) -> Result<bool, ConnectError> {
         let limit = self.time_to_connect();
-        match timeout(limit, self.find_out()).await {
-            Ok(Ok(is_pooled)) => Ok(is_pooled),
-            Ok(Err(source)) => Err(ConnectError::Refused {
-                target: self.to_string(),
-                source,
-            }),
-            Err(_) => Err(ConnectError::TimedOut {
-                target: self.to_string(),
-                limit,
-            }),
-        }
+        let pair = self.within(limit, self.pair()).await?;
+        let is_pooled = self.within(limit * COMPARING, pair.compare()).await?;
+        self.remember(is_pooled);
+        Ok(is_pooled)
     }
 
     /// Whether a transaction pooler was found in the way.
@@ -59,20 +56,37 @@ impl DatabaseConfig {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`Self::look_for_pooler`], for a caller who bounds it.
-    pub(super) async fn find_out(&self) -> Result<bool, Error> {
-        let is_pooled = self.compare_sessions().await?;
+    fn remember(&self, is_pooled: bool) {
         let mut known = self
             .is_pooled
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *known = Some(is_pooled);
-        Ok(is_pooled)
     }
 
-    async fn compare_sessions(&self) -> Result<bool, Error> {
+    /// As [`Self::look_for_pooler`], for a caller who bounds it.
+    pub(super) async fn find_out(&self) -> Result<(), Error> {
+        let is_pooled = self.pair().await?.compare().await?;
+        self.remember(is_pooled);
+        Ok(())
+    }
+
+    async fn pair(&self) -> Result<Pair, Error> {
         let establish = || self.establish("bellwether check", Setup::Bare);
-        let ((idle, first), (other, second)) = tokio::try_join!(establish(), establish())?;
+        let (idle, other) = tokio::try_join!(establish(), establish())?;
+        Ok(Pair { idle, other })
+    }
+}
+
+/// Two sessions to compare.
+struct Pair {
+    idle: (Client, PgConnection),
+    other: (Client, PgConnection),
+}
+
+impl Pair {
+    async fn compare(self) -> Result<bool, Error> {
+        let ((idle, first), (other, second)) = (self.idle, self.other);
         tokio::select! {
             outcome = are_pooled(&idle, &other) => outcome,
             Err(error) = first => Err(error),
@@ -81,7 +95,8 @@ impl DatabaseConfig {
     }
 }
 
-/// Whether the two are served by one process, or one of them by several.
+/// Whether the two are served by one process, or one of them by several. Each question waits for the answer to the one
+/// before: sent at the same time, to save journeys, they would find a pooler too fast for it to mix anything up.
 async fn are_pooled(idle: &Client, other: &Client) -> Result<bool, Error> {
     let begin = format!("BEGIN; {PROCESS}");
     let own = process(idle, PROCESS).await?;

@@ -121,13 +121,19 @@ impl Listener {
 
     /// Resolves when the session is lost, does not hear itself any more, or stands on other ground.
     pub(super) async fn watch(&self, options: &SourceOptions, ground: &Ground) -> SourceError {
-        let doubt = async {
+        // Whether somebody answers is asked beside the proof, which may have to wait in a queue first.
+        let answers = async {
             loop {
                 sleep(options.probe).await;
                 let holds = timeout(options.silence, ground.holds(&self.client)).await;
                 if let Err(error) = holds.unwrap_or(Err(SourceError::NoAnswer(options.silence))) {
                     return error;
                 }
+            }
+        };
+        let hears = async {
+            loop {
+                sleep(options.probe).await;
                 if let Err(error) = self.prove(options).await {
                     return error;
                 }
@@ -135,7 +141,8 @@ impl Listener {
         };
         tokio::select! {
             () = self.lost.cancelled() => SourceError::ListenerLost,
-            error = doubt => error,
+            error = answers => error,
+            error = hears => error,
         }
     }
 

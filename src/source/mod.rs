@@ -171,9 +171,14 @@ async fn session(
              give the relay a connection of its own with --listen-url"
         );
     }
-    let listener = Listener::connect(config, options).await?;
-    let ground = patiently(options, Ground::establish(listener.client())).await?;
-    let reader = patiently(options, log::connect(config, options)).await?;
+    // At the same time, since the database may be far away: what is read is what was there after both.
+    let hearing = async {
+        let listener = Listener::connect(config, options).await?;
+        let ground = patiently(options, Ground::establish(listener.client())).await?;
+        Ok((listener, ground))
+    };
+    let reading = patiently(options, log::connect(config, options));
+    let ((listener, ground), reader) = tokio::try_join!(hearing, reading)?;
     let reader_process = patiently(options, process_of(&reader.client)).await?;
     let without_bell = (!listener.hears()).then(|| {
         format!(
@@ -245,14 +250,25 @@ async fn session(
             tracing::info!("in touch with the database again");
             backoff.reset();
         }
-        let mut next = alertness.next(&shown);
-        if promise.is_none()
-            && alertness.suspects_a_queue(&shown)
-            && session.writers_queue().await?
-        {
-            next = alertness.queue(&shown);
-        }
-        let pause = match next {
+        let is_promising = promise.is_some();
+        let deciding = async {
+            let mut next = alertness.next(&shown);
+            if !is_promising
+                && alertness.suspects_a_queue(&shown)
+                && session.writers_queue().await?
+            {
+                next = alertness.queue(&shown);
+            }
+            if matches!(next, Next::Fence) {
+                alertness.fenced(session.fence().await?);
+            }
+            Ok(next)
+        };
+        let next: Result<Next, SourceError> = tokio::select! {
+            next = deciding => next,
+            doubt = &mut doubts => return Err(doubt),
+        };
+        let pause = match next? {
             Next::Listen => None,
             Next::Look(pause) => Some(pause),
             // Looking goes on meanwhile. The fence does wait for it, since the same session takes it.
@@ -262,10 +278,7 @@ async fn session(
                 }
                 Some(Duration::ZERO)
             }
-            Next::Fence => {
-                alertness.fenced(session.fence().await?);
-                Some(Duration::ZERO)
-            }
+            Next::Fence => Some(Duration::ZERO),
         };
         tokio::select! {
             () = listener.rung() => {}

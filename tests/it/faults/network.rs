@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tokio_postgres::Client;
+
 use super::proxy::{Proxy, Weather};
+use super::recorder::{Mode, Recorder};
 use super::relay_process::RelayProcess;
 use super::scene::Scene;
-use crate::support::{PrivateServer, eventually};
+use crate::support::{PrivateServer, eventually, server_options};
 
 /// A relay behind a proxy, and writers that are not.
 async fn stage(server: &PrivateServer, arguments: &[&str]) -> (Proxy, RelayProcess, Scene) {
@@ -19,17 +22,10 @@ async fn stage(server: &PrivateServer, arguments: &[&str]) -> (Proxy, RelayProce
 async fn a_link_that_swallows_everything_is_noticed_within_two_heartbeats_and_nothing_is_missing() {
     let server = PrivateServer::migrated().await;
     let (proxy, relay, mut scene) = stage(&server, &["--heartbeat", "2s"]).await;
-    let beats = |scene: &Scene| scene.recorders[0].record().heartbeats;
-    let before = beats(&scene);
+    let before = scene.recorders[0].moment();
     proxy.set(Weather::Swallows);
-    scene
-        .until("degraded, with a reason", |record| {
-            let last = record.statuses.last();
-            last.is_some_and(|(status, reason)| status == "degraded" && !reason.is_empty())
-        })
-        .await;
-    // Counted in the relay's own heartbeats, since a busy machine delays both; one more where it delays only one.
-    assert!(beats(&scene) - before <= 3);
+    let beats = scene.recorders[0].beats_until_degraded(before).await;
+    assert!(beats <= 2, "{beats} heartbeats");
     assert_eq!(relay.ready().await.map(|(code, _)| code), Some(503));
     proxy.set(Weather::Fair);
     scene.recovered().await;
@@ -39,24 +35,61 @@ async fn a_link_that_swallows_everything_is_noticed_within_two_heartbeats_and_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_noticed_within_two_heartbeats_also_while_the_relay_queues_for_the_bell() {
+    // A commit that waits for a standby that never comes holds up everybody who rings.
+    let held_up = server_options()
+        .setting("synchronous_standby_names", "nobody")
+        .setting("synchronous_commit", "local");
+    let server = PrivateServer::migrated_with(held_up).await;
+    let proxy = Proxy::to(server.postgres.port()).await;
+    let arguments = ["--heartbeat", "2s", "--probe", "200ms"];
+    let relay = RelayProcess::start(&proxy.url(&server.url()), &arguments).await;
+    let watcher = Recorder::start(&[relay.address], Mode::Latest).await;
+    let (holder, witness) = (server.client().await, server.client().await);
+    let holding = async {
+        let hold = "CREATE TABLE scratch (); SET synchronous_commit = on;
+                    BEGIN; INSERT INTO scratch DEFAULT VALUES; NOTIFY other; COMMIT";
+        holder.batch_execute(hold).await.expect("committed at last");
+    };
+    let breaking = async {
+        eventually("the relay queues with the proof that it hears", async || {
+            let queues = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                WHERE application_name = 'bellwether ringer' AND wait_event_type = 'Lock' AND query LIKE '%probe%')";
+            witness.query_one(queues, &[]).await.expect("asked").get(0)
+        })
+        .await;
+        let before = watcher.moment();
+        proxy.set(Weather::Swallows);
+        let beats = watcher.beats_until_degraded(before).await;
+        assert!(beats <= 2, "{beats} heartbeats");
+    };
+    tokio::select! {
+        () = breaking => {}
+        () = holding => panic!("nothing held up the commit"),
+    }
+}
+
+/// The ports of the sessions that look, but for these.
+async fn readers(client: &Client, known: &[i32]) -> Vec<i32> {
+    const PORTS: &str = "SELECT client_port FROM pg_stat_activity
+        WHERE application_name = 'bellwether reader' AND client_port <> ALL ($1)";
+    let rows = client.query(PORTS, &[&known]).await.expect("the readers");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_reader_cut_off_in_silence_is_noticed_too() {
     let server = PrivateServer::migrated().await;
     let (proxy, _relay, mut scene) = stage(&server, &["--patience", "1s"]).await;
     let client = server.client().await;
-    let readers = async |known: &[i32]| -> Vec<i32> {
-        const PORTS: &str = "SELECT client_port FROM pg_stat_activity
-            WHERE application_name = 'bellwether reader' AND client_port <> ALL ($1)";
-        let rows = client.query(PORTS, &[&known]).await.expect("the readers");
-        rows.iter().map(|row| row.get(0)).collect()
-    };
-    let silenced = readers(&[]).await;
+    let silenced = readers(&client, &[]).await;
     for port in &silenced {
         proxy.silence(u16::try_from(*port).expect("a port"));
     }
     // What it says depends on what it had asked for just then: a look, the rest of an answer, how far the WAL is flushed.
     eventually(
         "another reader in the place of the silent one",
-        async || !readers(&silenced).await.is_empty(),
+        async || !readers(&client, &silenced).await.is_empty(),
     )
     .await;
     scene.recovered().await;
@@ -66,10 +99,10 @@ async fn only_the_reader_cut_off_in_silence_is_noticed_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_network_delays_events_and_loses_none() {
+async fn a_database_as_far_away_as_can_be_delays_events_and_loses_none() {
     let server = PrivateServer::migrated().await;
     let (proxy, relay, mut scene) = stage(&server, &[]).await;
-    proxy.set(Weather::Slow(Duration::from_millis(80)));
+    proxy.set(Weather::Slow(Duration::from_millis(120)));
     scene.flow().await;
     proxy.cut();
     scene.flow().await;

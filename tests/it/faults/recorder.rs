@@ -36,6 +36,30 @@ pub(crate) struct Recorder {
     task: JoinHandle<()>,
 }
 
+/// A place in what a subscriber was told.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    statuses: usize,
+    heartbeats: usize,
+}
+
+/// A status that it was told.
+#[derive(Debug)]
+pub(crate) struct Status {
+    /// `live`, `degraded` and so on.
+    pub(crate) name: String,
+    pub(crate) reason: String,
+    /// How many heartbeats it had got before.
+    heartbeats: usize,
+}
+
+impl Status {
+    /// Whether it says that something is wrong, and what.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.name == "degraded" && !self.reason.is_empty()
+    }
+}
+
 /// What a subscriber was told.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
@@ -43,8 +67,7 @@ pub(crate) struct Record {
     pub(crate) chapters: Vec<Chapter>,
     /// The operations as it holds them.
     pub(crate) screen: BTreeMap<String, Value>,
-    /// `live`, `degraded` and so on, with the reason.
-    pub(crate) statuses: Vec<(String, String)>,
+    pub(crate) statuses: Vec<Status>,
     /// The reasons of its resets.
     pub(crate) resets: Vec<String>,
     /// Its connections.
@@ -52,7 +75,7 @@ pub(crate) struct Record {
     /// The instant up to which it was told last that it is complete.
     pub(crate) complete_as_of: Option<String>,
     /// How often it was told so.
-    pub(crate) heartbeats: usize,
+    heartbeats: usize,
     cursor: Option<String>,
     /// Whether a snapshot is half there.
     is_partial: bool,
@@ -93,6 +116,30 @@ impl Recorder {
         eventually(what, async || is_so(&self.record())).await;
     }
 
+    /// How much it was told until now.
+    pub(crate) fn moment(&self) -> Moment {
+        let record = self.record();
+        Moment {
+            statuses: record.statuses.len(),
+            heartbeats: record.heartbeats,
+        }
+    }
+
+    /// Waits until it is told that the relay is degraded, and why; returns how many heartbeats it got since this moment
+    /// before that. It is the relay's own count, since a busy machine delays both.
+    pub(crate) async fn beats_until_degraded(&self, since: Moment) -> usize {
+        let degraded = |record: &Record| {
+            let mut new = record.statuses.iter().skip(since.statuses);
+            new.find(|status| status.is_degraded())
+                .map(|status| status.heartbeats)
+        };
+        self.until("degraded, with a reason", |record| {
+            degraded(record).is_some()
+        })
+        .await;
+        degraded(&self.record()).expect("seen") - since.heartbeats
+    }
+
     /// What it was told so far.
     pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().expect("the subscriber does not panic")
@@ -124,8 +171,11 @@ impl Record {
         match frame["type"].as_str() {
             Some("status") => {
                 let reason = frame["reason"].as_str().unwrap_or_default();
-                self.statuses
-                    .push((text(&frame["status"]), reason.to_owned()));
+                self.statuses.push(Status {
+                    name: text(&frame["status"]),
+                    reason: reason.to_owned(),
+                    heartbeats: self.heartbeats,
+                });
             }
             Some("reset") => {
                 self.resets.push(text(&frame["reason"]));

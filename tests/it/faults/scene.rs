@@ -69,10 +69,9 @@ impl Scene {
         self.until(&format!("{expected:?}, in this order"), |record| {
             // The first one of all says how things were when it came.
             let mut told = record.statuses.iter().skip(1);
-            expected.iter().all(|status| {
-                told.any(|(told, reason)| {
-                    let is_explained = told != "degraded" || !reason.is_empty();
-                    told == status && is_explained
+            expected.iter().all(|name| {
+                told.any(|status| {
+                    status.name == *name && (status.name != "degraded" || status.is_degraded())
                 })
             })
         })

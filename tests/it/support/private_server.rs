@@ -58,7 +58,8 @@ impl PrivateServer {
         server
     }
 
-    async fn migrated_with(options: EmbeddedOptions) -> Self {
+    /// Starts one with settings of the test's own and migrates its database.
+    pub(crate) async fn migrated_with(options: EmbeddedOptions) -> Self {
         let server = Self::start_with(options).await;
         postgres::migrate(&server.config())
             .await
