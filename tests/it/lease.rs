@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use bellwether::postgres::migrate;
+use futures::future::join_all;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,15 @@ async fn lease(client: &Client) -> i64 {
         .expect("asked");
     row.get(0)
 }
+
+/// Whether the lease has not run out.
+async fn runs(client: &Client) -> bool {
+    let left = "SELECT last_value - extract(epoch FROM clock_timestamp()) * 1000 > 0 FROM bellwether.lease";
+    client.query_one(left, &[]).await.expect("asked").get(0)
+}
+
+/// What lets a relay bear a busy machine.
+const PATIENT: [&str; 4] = ["--patience", "20s", "--heartbeat", "20s"];
 
 /// The relay was in touch with its database all the while.
 fn assert_never_in_doubt(frames: &[serde_json::Value]) {
@@ -62,7 +72,7 @@ async fn until(subscriber: &mut Subscriber, kind: &str) -> BTreeSet<String> {
 async fn under_load_a_relay_extends_the_lease_and_every_event_arrives_also_at_a_relay_that_was_calm()
  {
     const WRITERS: usize = 4;
-    const EACH: usize = 400;
+    const AT_ONCE: usize = 400;
     let database = TestDatabase::new().await;
     let client = database.client().await;
     let relays = [
@@ -76,17 +86,19 @@ async fn under_load_a_relay_extends_the_lease_and_every_event_arrives_also_at_a_
         subscribers.push(subscriber);
     }
     let before = lease(&client).await;
-    let writers = (0..WRITERS).map(|writer| {
-        let database = &database;
-        async move {
-            let client = database.client().await;
-            for number in 0..EACH {
-                insert(&client, &format!("{writer} {number}")).await;
+    let writers = join_all((0..WRITERS).map(|_| database.client())).await;
+    let mut each = 0;
+    eventually("the load is worth a lease", async || {
+        let writing = writers.iter().enumerate().map(async |(writer, client)| {
+            for number in each..each + AT_ONCE {
+                insert(client, &format!("{writer} {number}")).await;
             }
-        }
-    });
-    futures::future::join_all(writers).await;
-    assert!(lease(&client).await > before, "the load was worth a lease");
+        });
+        join_all(writing).await;
+        each += AT_ONCE;
+        lease(&client).await > before
+    })
+    .await;
     insert(&client, "the last, written while the lease may still run").await;
     for subscriber in &mut subscribers {
         let mut came = until(
@@ -94,7 +106,7 @@ async fn under_load_a_relay_extends_the_lease_and_every_event_arrives_also_at_a_
             "the last, written while the lease may still run",
         )
         .await;
-        while came.len() < WRITERS * EACH + 1 {
+        while came.len() < WRITERS * each + 1 {
             let frame = subscriber.frame("events").await;
             let events = frame["events"].as_array().expect("an array").iter();
             came.extend(events.map(|event| text(&event["data"]["operation_type"])));
@@ -134,7 +146,7 @@ async fn writers_who_queue_for_the_bell_get_a_lease_though_slow_commits_let_only
         .await;
         stop.cancel();
     };
-    futures::future::join(futures::future::join_all(writers), extended).await;
+    futures::future::join(join_all(writers), extended).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,6 +165,7 @@ async fn promises_to_writers_who_queue_do_not_wait_in_their_queue() {
         "--presence-every",
         "1d",
     ];
+    let options = [&options[..], &PATIENT[..]].concat();
     let relay = Relay::start(&server.url(), &options).await;
     let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
     subscriber.frame("snapshot").await;
@@ -234,7 +247,7 @@ async fn a_promise_that_cannot_be_made_costs_the_session_nothing() {
     const WRITERS: usize = 4;
     const EACH: usize = 300;
     let database = TestDatabase::new().await;
-    let relay = Relay::start(&database.url(), &[]).await;
+    let relay = Relay::start(&database.url(), &PATIENT).await;
     let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
     subscriber.frame("snapshot").await;
     let client = database.client().await;
@@ -259,7 +272,7 @@ async fn a_promise_that_cannot_be_made_costs_the_session_nothing() {
             }
         }
     });
-    futures::future::join_all(writers).await;
+    join_all(writers).await;
     insert(&client, "the last").await;
     let frames = subscriber
         .frames_until(|frame| frame.to_string().contains("the last"))
@@ -281,10 +294,17 @@ async fn a_writer_that_was_silent_under_a_lease_and_commits_long_after_it_is_hea
     let mut subscriber = relay.subscribe("mode=every&topics=operations").await;
     subscriber.frame("snapshot").await;
     for repetition in 0..5 {
-        slow.batch_execute("BEGIN").await.expect("begun");
-        promise(&client, 100).await;
         let silent = format!("silent {repetition}");
-        insert(&slow, &silent).await;
+        eventually(
+            "a writer is silent, since the lease runs still",
+            async || {
+                slow.batch_execute("ROLLBACK; BEGIN").await.expect("begun");
+                promise(&client, 100).await;
+                insert(&slow, &silent).await;
+                runs(&client).await
+            },
+        )
+        .await;
         let promised = lease(&client).await;
         eventually("the lease has run out", async || {
             let now = client
@@ -326,19 +346,20 @@ async fn a_relay_that_hears_of_a_lease_when_it_has_run_out_still_waits_for_who_w
     })
     .await;
 
-    extender
-        .batch_execute("SELECT bellwether.promise_to_look(1000)")
-        .await
-        .expect("extended, and not rung yet");
-    slow.batch_execute("BEGIN").await.expect("begun");
-    insert(&slow, "silent").await;
-    let left = "SELECT last_value - extract(epoch FROM clock_timestamp()) * 1000 > 0 FROM bellwether.lease";
-    let runs = async || {
-        let row = witness.query_one(left, &[]).await;
-        row.expect("asked").get::<_, bool>(0)
-    };
-    assert!(runs().await, "the writer was silent");
-    eventually("the lease has run out", async || !runs().await).await;
+    eventually(
+        "a writer is silent, since the lease runs still",
+        async || {
+            slow.batch_execute("ROLLBACK; BEGIN").await.expect("begun");
+            extender
+                .batch_execute("SELECT bellwether.promise_to_look(1000)")
+                .await
+                .expect("extended, and not rung yet");
+            insert(&slow, "silent").await;
+            runs(&witness).await
+        },
+    )
+    .await;
+    eventually("the lease has run out", async || !runs(&witness).await).await;
     extender
         .batch_execute("NOTIFY bellwether")
         .await
@@ -407,7 +428,7 @@ async fn bursts_and_silences_at_random_lose_no_wake_up() {
                     insert(client, &format!("{round} {writer} {number}")).await;
                 }
             });
-        futures::future::join_all(writing).await;
+        join_all(writing).await;
         // A quiet time of random length, in which the relay falls asleep or is about to.
         clients[0]
             .execute("SELECT pg_sleep($1)", &[&rand::random_range(0.0..0.4)])

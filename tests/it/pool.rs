@@ -37,7 +37,7 @@ fn with_server_before(database: &TestDatabase, address: &str) -> DatabaseConfig 
     let url = database
         .url()
         .replace("@127.0.0.1:", &format!("@{address},127.0.0.1:"));
-    DatabaseConfig::from_str(&format!("{url}&connect_timeout=3")).expect("a valid URL")
+    DatabaseConfig::from_str(&format!("{url}&connect_timeout=5")).expect("a valid URL")
 }
 
 #[tokio::test]

@@ -223,7 +223,15 @@ async fn who_stops_reading_in_the_middle_of_the_log_keeps_nobody_waiting() {
     let client = database.client().await;
     let relay = Relay::start(
         &database.url(),
-        &["--ring-bytes", "1000", "--heartbeat", "300ms"],
+        // The first one takes it as it comes, and may be slow.
+        &[
+            "--ring-bytes",
+            "1000",
+            "--heartbeat",
+            "300ms",
+            "--subscriber-bytes",
+            "100000000",
+        ],
     )
     .await;
     let mut first = relay.subscribe("topics=operations&mode=every").await;
@@ -253,9 +261,10 @@ async fn who_stops_reading_in_the_middle_of_the_log_keeps_nobody_waiting() {
     let mut reader = Subscriber::connect(relay.address, &query).await;
     all_of(&mut reader, Vec::new(), &owed).await;
     // They have been waited for, which ends after half a minute: nobody else had to wait for that.
-    for (mut one, had) in stalled {
-        all_of(&mut one, had, &owed).await;
-    }
+    let reading = stalled
+        .iter_mut()
+        .map(|(one, had)| all_of(one, std::mem::take(had), &owed));
+    futures::future::join_all(reading).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,7 +36,7 @@ const STRANGE_ROWS: &str = r#"
 #[tokio::test]
 async fn a_row_is_the_same_json_whoever_writes_it() {
     let database = TestDatabase::new().await;
-    let relay = Relay::start(&database.url(), &[]).await;
+    let relay = Relay::start(&database.url(), &["--subscriber-bytes", "100000000"]).await;
     let mut subscriber = relay.subscribe("topics=operations&mode=every").await;
     subscriber.frame("snapshot").await;
     let client = database.client().await;

@@ -260,7 +260,8 @@ pub(crate) fn revisions(events: &[LoggedEvent]) -> Vec<i64> {
 /// Somebody who listens to the doorbell.
 pub(crate) struct Bell {
     client: Client,
-    messages: std::pin::Pin<Box<dyn Stream<Item = String> + Send>>,
+    /// Who rang, and what.
+    messages: std::pin::Pin<Box<dyn Stream<Item = (i32, String)> + Send>>,
 }
 
 impl Bell {
@@ -274,11 +275,8 @@ impl Bell {
         tokio::spawn(messages.for_each(move |message| {
             if let Ok(AsyncMessage::Notification(notification)) = message {
                 // Nobody may be waiting any more: the test has ended.
-                let _ = sender.unbounded_send(format!(
-                    "{}:{}",
-                    notification.channel(),
-                    notification.payload()
-                ));
+                let text = format!("{}:{}", notification.channel(), notification.payload());
+                let _ = sender.unbounded_send((notification.process_id(), text));
             }
             std::future::ready(())
         }));
@@ -292,28 +290,33 @@ impl Bell {
         }
     }
 
-    /// How often it rang since the last time this was asked. Notifications come in the order of commits, so when one that
-    /// is sent now has arrived, all earlier ones have.
+    /// How often it rang since the last time this was asked.
     pub(crate) async fn rings(&mut self) -> usize {
+        let heard = self.heard().await;
+        let carries_nothing = |(_, text): &(i32, String)| text == "bellwether:";
+        assert!(heard.iter().all(carries_nothing), "{heard:?}");
+        heard.len()
+    }
+
+    /// How often the session of this server process rang since the last time anything was asked, whoever else did.
+    pub(crate) async fn rings_of(&mut self, process: i32) -> usize {
+        let heard = self.heard().await;
+        heard.iter().filter(|(who, _)| *who == process).count()
+    }
+
+    /// Notifications come in the order of commits, so when one that is sent now has arrived, all earlier ones have.
+    async fn heard(&mut self) -> Vec<(i32, String)> {
         self.client
             .batch_execute("NOTIFY sentinel")
             .await
             .expect("a sentinel");
-        let mut rings = 0;
+        let mut heard = Vec::new();
         loop {
-            match self
-                .messages
-                .next()
-                .await
-                .expect("an open connection")
-                .as_str()
-            {
-                "sentinel:" => return rings,
-                message => {
-                    assert_eq!(message, "bellwether:", "the doorbell carries nothing");
-                    rings += 1;
-                }
+            let message = self.messages.next().await.expect("an open connection");
+            if message.1 == "sentinel:" {
+                return heard;
             }
+            heard.push(message);
         }
     }
 }

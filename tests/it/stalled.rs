@@ -286,7 +286,8 @@ async fn a_thousand_clients_that_never_read_hold_up_nobody_and_take_bounded_memo
     let mut of_all = last("many", MANY);
     of_all.extend(of_few.clone());
 
-    join_all(few.into_iter().take(WAKING).map(async |mut reader| {
+    // All at the same time: who stops reading for half a minute is let go.
+    let few = join_all(few.into_iter().take(WAKING).map(async |mut reader| {
         while reader.shown() != of_few {
             let frame = reader.next().await.expect("it may stay");
             assert_ne!(frame["type"], "reset");
@@ -295,11 +296,8 @@ async fn a_thousand_clients_that_never_read_hold_up_nobody_and_take_bounded_memo
             assert!(values.is_sorted_by(|a, b| a < b), "{values:?}");
             assert!(values.len() < value as usize, "conflated: {values:?}");
         }
-    }))
-    .await;
-    assert!(relay.lost(|losses| &losses.conflated) >= WAKING as u64);
-
-    join_all(latest.into_iter().take(WAKING).map(async |mut reader| {
+    }));
+    let latest = join_all(latest.into_iter().take(WAKING).map(async |mut reader| {
         let reset = loop {
             let frame = reader.next().await.expect("it may stay");
             if frame["type"] == "reset" {
@@ -313,15 +311,11 @@ async fn a_thousand_clients_that_never_read_hold_up_nobody_and_take_bounded_memo
         while reader.shown() != of_all {
             reader.next().await.expect("it may stay");
         }
-    }))
-    .await;
-
-    join_all(streams.into_iter().take(WAKING).map(async |mut stream| {
+    }));
+    let streams = join_all(streams.into_iter().take(WAKING).map(async |mut stream| {
         read_until(&mut stream, r#""type":"reset""#).await;
-    }))
-    .await;
-
-    let mut cut_off = join_all(every.into_iter().take(WAKING).map(async |mut reader| {
+    }));
+    let every = join_all(every.into_iter().take(WAKING).map(async |mut reader| {
         while reader.next().await.is_some() {}
         let closed = reader.subscriber.closed.clone();
         assert_eq!(closed.map(|(code, _)| code), Some(4002));
@@ -330,8 +324,9 @@ async fn a_thousand_clients_that_never_read_hold_up_nobody_and_take_bounded_memo
             assert_eq!(*values, every_value(got), "nothing is left out before");
         }
         reader
-    }))
-    .await;
+    }));
+    let (_, _, _, mut cut_off) = futures::join!(few, latest, streams, every);
+    assert!(relay.lost(|losses| &losses.conflated) >= WAKING as u64);
     let mut first = cut_off.pop().expect("one");
     let since = first.subscriber.cursor.clone().expect("a cursor");
     let query = format!("{ALL_QUERY}&mode=every&since={since}");

@@ -2,14 +2,14 @@ import AxeBuilder from "@axe-core/playwright";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { headline, launch, open } from "./browser.js";
-import { Stage } from "./relay.js";
+import { PATIENT, Stage } from "./relay.js";
 
 let stage: Stage;
 let browser: Browser;
 let id: string;
 
 beforeAll(async () => {
-  stage = await Stage.open();
+  stage = await Stage.open(...PATIENT);
   browser = await launch();
   stage.sql(`INSERT INTO sync_operations (operation_type, status, owner, total_items, processed_items, message)
              SELECT 'upload', (ARRAY['pending', 'in_progress', 'paused', 'completed', 'failed', 'cancelled'])[1 + n % 6], 'alice', 100, n, 'on it'

@@ -39,3 +39,18 @@ export async function open(browser: Browser, url: string, options: BrowserContex
 
 /** The header's word for how things are. */
 export const headline = (page: Page) => page.locator("header .truth [role=status]");
+
+/** Writes down what the header says from now on, also what it does not say for long. */
+export async function headlines(page: Page): Promise<() => Promise<string[]>> {
+  const said = await page.locator("header .truth").evaluateHandle((truth) => {
+    const said: string[] = [];
+    const look = () => {
+      const now = truth.querySelector("[role=status]")?.textContent?.trim() ?? "";
+      if (said.at(-1) !== now) said.push(now);
+    };
+    new MutationObserver(look).observe(truth, { subtree: true, childList: true, characterData: true });
+    look();
+    return said;
+  });
+  return () => said.jsonValue();
+}

@@ -51,8 +51,10 @@ describe.each(["websocket", "sse"] satisfies TransportKind[])("by %s", (transpor
     await until("progress arrives", () => view.getSnapshot().operations.get(id)?.progress === 50);
     stage.sql(`SELECT complete_sync_operation('${id}')`);
     expect((await ended).progress).toBe(100);
-    await until("a heartbeat says up to when", () => client.getSnapshot().completeAsOf !== null);
-    expect(client.getSnapshot().staleSince).toBeNull();
+    await until("a heartbeat says up to when, and that it is live", () => {
+      const { completeAsOf, staleSince } = client.getSnapshot();
+      return completeAsOf !== null && staleSince === null;
+    });
   });
 
   test("two views with filters of their own each see their own, and what leaves one is gone from it", async () => {

@@ -2,14 +2,14 @@ import { readFileSync } from "node:fs";
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { headline, launch, open, type Watched } from "./browser.js";
-import { Stage } from "./relay.js";
+import { PATIENT, Stage } from "./relay.js";
 
 let stage: Stage;
 let browser: Browser;
 let watched: Watched;
 
 beforeAll(async () => {
-  stage = await Stage.open();
+  stage = await Stage.open(...PATIENT);
   browser = await launch();
 });
 

@@ -62,6 +62,7 @@ test("a plain page with one script tag follows an operation to its end", async (
 });
 
 test("a React app follows the operations of one owner, through a relay that is killed", async () => {
+  // Several npm commands first, hence the limit.
   const app = join(EXAMPLES, "web-react");
   const run = (cwd: string, ...command: string[]) =>
     execFileSync("npm", ["--loglevel=error", ...command], {
@@ -98,4 +99,4 @@ test("a React app follows the operations of one owner, through a relay that is k
   await page.getByLabel("Owner").fill("bob");
   await page.getByRole("listitem").filter({ hasText: "backup" }).waitFor();
   await row.waitFor({ state: "detached" });
-});
+}, 300_000);

@@ -1,7 +1,7 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { headline, launch, open } from "./browser.js";
-import { Stage } from "./relay.js";
+import { PATIENT, Stage } from "./relay.js";
 
 const OPERATIONS = 2_000;
 const CHANGES_A_SECOND = 200;
@@ -11,7 +11,7 @@ let stage: Stage;
 let browser: Browser;
 
 beforeAll(async () => {
-  stage = await Stage.open();
+  stage = await Stage.open(...PATIENT);
   browser = await launch();
 });
 
@@ -40,6 +40,13 @@ test(`${OPERATIONS} active operations at ${CHANGES_A_SECOND} changes a second le
       writer.write("SELECT pg_sleep(0.045);");
     }
   }
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Performance.enable", { timeDomain: "threadTicks" });
+  const worked = async () => {
+    const { metrics } = await devtools.send("Performance.getMetrics");
+    return metrics.find(({ name }) => name === "TaskDuration")?.value ?? Number.NaN;
+  };
+  const before = await worked();
   const measured = await page.evaluate(async (seconds) => {
     const tasks: number[] = [];
     const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map((entry) => entry.duration)));
@@ -56,13 +63,14 @@ test(`${OPERATIONS} active operations at ${CHANGES_A_SECOND} changes a second le
     observer.disconnect();
     return { tasks, frames };
   }, SECONDS - 1);
+  const busy = (await worked()) - before;
   await writer.end();
   process.stdout.write(
-    `long tasks: ${measured.tasks.map(Math.round).join(", ") || "none"}; ${measured.frames} frames in ${SECONDS - 1} s\n`,
+    `${busy.toFixed(2)} s of the main thread's processor time in ${SECONDS - 1} s, ${measured.frames} frames; ` +
+      `long tasks: ${measured.tasks.map(Math.round).join(", ") || "none"}\n`,
   );
-  // A few are the machine's own; a page that cannot keep up has one after the other.
-  expect(measured.tasks.length).toBeLessThan(10);
-  expect(Math.max(0, ...measured.tasks)).toBeLessThan(500);
+  // Of its own time, not of a clock that goes on while others have the processor. A page that cannot keep up needs all of it.
+  expect(busy).toBeLessThan((SECONDS - 1) / 2);
   // What the page shows in the end is what the database has.
   expect(stage.sql("SELECT sum(processed_items) FROM sync_operations")).toBe(String(CHANGES_A_SECOND * SECONDS));
   const newest = stage.sql(

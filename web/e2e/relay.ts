@@ -7,7 +7,9 @@ import { join, resolve } from "node:path";
 
 const BINARY = resolve(process.env.BELLWETHER_BIN ?? "../target/debug/bellwether");
 /** Short, so that "two intervals without a heartbeat" comes soon. */
-const HEARTBEAT = "1s";
+const HEARTBEAT = ["--heartbeat", "1s"];
+/** For tests that have nothing to do with outages: a busy machine is none. */
+export const PATIENT = ["--heartbeat", "10s", "--patience", "10s"];
 const PATIENCE_MS = 60_000;
 
 /** The newest PostgreSQL of this machine. */
@@ -124,8 +126,7 @@ export class Stage {
       database,
       "--listen",
       new URL(this.url).host,
-      "--heartbeat",
-      HEARTBEAT,
+      ...(options.includes("--heartbeat") ? [] : HEARTBEAT),
       ...options,
     ];
     this.#relay = spawn(BINARY, given, { stdio: ["ignore", "pipe", "pipe"] });

@@ -220,7 +220,7 @@ async fn a_check_that_hangs_says_so_and_does_not_keep_the_others_from_it() {
         .batch_execute("BEGIN; LOCK TABLE bellwether.event IN ACCESS EXCLUSIVE MODE")
         .await
         .expect("locked");
-    let report = doctor(&database.url(), &["--timeout", "300ms"]).await;
+    let report = doctor(&database.url(), &["--timeout", "3s"]).await;
     for blocked in ["log_size", "retention"] {
         assert_eq!(report.status(blocked), "failure");
         let found = report.found(blocked);

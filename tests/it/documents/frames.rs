@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use super::{Schemas, assert_valid};
@@ -138,6 +139,22 @@ impl Checker {
     }
 }
 
+/// Keeps a relay that starts from the log, and so its subscribers from being live.
+struct Lock(Client);
+
+impl Lock {
+    async fn hold(database: &TestDatabase) -> Self {
+        let client = database.client().await;
+        let hold = "BEGIN; LOCK TABLE bellwether.event IN ACCESS EXCLUSIVE MODE";
+        client.batch_execute(hold).await.expect("locked");
+        Self(client)
+    }
+
+    async fn release(self) {
+        self.0.batch_execute("ROLLBACK").await.expect("released");
+    }
+}
+
 async fn marked(client: &Client, after: &str) {
     eventually("operations are marked", async || {
         let statement = format!("SELECT bellwether.mark_stalled('{after}') > 0");
@@ -158,9 +175,14 @@ async fn every_frame_and_event_of_a_socket_is_as_the_schema_says() {
         .batch_execute("INSERT INTO sync_operations (operation_type, status) VALUES ('upload', 'in_progress'); SELECT report_connection('first'); SELECT create_sync_status_snapshot()")
         .await
         .expect("written");
+    let lock = Lock::hold(&database).await;
     let relay = Relay::start(&database.url(), &["--heartbeat", "20ms"]).await;
     let mut checker = Checker::new();
     let mut socket = relay.subscribe("").await;
+    checker
+        .until(&mut socket, |_, frame| frame["type"] == "catching_up")
+        .await;
+    lock.release().await;
     checker
         .until(&mut socket, |_, frame| frame["type"] == "heartbeat")
         .await;
@@ -226,6 +248,8 @@ async fn every_frame_and_event_of_a_socket_is_as_the_schema_says() {
 async fn the_frames_of_a_stream_are_those_that_the_asyncapi_document_lists_for_it() {
     let database = TestDatabase::new().await;
     let client = database.client().await;
+    client.batch_execute(WRITES).await.expect("written");
+    let lock = Lock::hold(&database).await;
     let relay = Relay::start(&database.url(), &["--heartbeat", "20ms"]).await;
     let asyncapi: Value = relay
         .get("/api/asyncapi.json")
@@ -257,16 +281,23 @@ async fn the_frames_of_a_stream_are_those_that_the_asyncapi_document_lists_for_i
     let socket: BTreeSet<String> = types("Frame").union(&types("Message")).cloned().collect();
     assert_eq!(listed("socket"), socket);
 
-    client.batch_execute(WRITES).await.expect("written");
+    let waits = Notify::new();
+    let release = async {
+        waits.notified().await;
+        lock.release().await;
+    };
     let streaming = relay.events_until("since=nonsense", None, |events| {
         let is = |kind: &str| events.iter().any(|event| event.kind == kind);
+        if is("catching_up") {
+            waits.notify_one();
+        }
         if is("heartbeat") && !is("events") {
             relay.begin_to_stop();
         }
         false
     });
     let mut checker = Checker::new();
-    for event in streaming.await {
+    for event in futures::join!(streaming, release).0 {
         assert_eq!(event.kind, text(&event.data["type"]));
         let id = event.data["cursor"].as_str().map(str::to_owned);
         if event.kind != "subscribed" && event.kind != "reset" {

@@ -125,10 +125,17 @@ async fn with_every_connection_taken_a_relay_goes_on_and_a_new_one_says_why_it_c
     );
     // The sessions of the relay that runs are taken too, as soon as it loses them.
     let by_name = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bellwether listener'";
-    taken[0].query(by_name, &[]).await.expect("terminated");
-    let _more = take_all(&server.url()).await;
-    drop(taken);
-    drop(_more);
+    let mut more = Vec::new();
+    eventually("the relay that runs finds none left", async || {
+        taken[0].query(by_name, &[]).await.expect("terminated");
+        more.extend(take_all(&server.url()).await);
+        let said = relay.ready().await.expect("an answer").1;
+        said["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("too many clients"))
+    })
+    .await;
+    drop((taken, more));
     late.until("live").await;
     relay.until("live").await;
     scene.flow().await;

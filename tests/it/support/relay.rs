@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use bellwether::app;
 use bellwether::cli::{Cli, Command};
@@ -53,7 +55,14 @@ impl Relay {
         };
         let runtime = Runtime::new().expect("a runtime");
         let entered = runtime.enter();
-        let listener = app::bind(address).expect("a free port");
+        // The threads of an earlier relay there, which was killed, may not have let go of it yet.
+        let patience = Instant::now() + PATIENCE;
+        let listener = loop {
+            match app::bind(address) {
+                Err(_) if Instant::now() < patience => sleep(Duration::from_millis(5)),
+                outcome => break outcome.expect("a free port"),
+            }
+        };
         drop(entered);
         let (address, stop) = (
             listener.local_addr().expect("bound"),
