@@ -379,7 +379,7 @@ impl RelayArgs {
     pub fn source(&self) -> SourceOptions {
         SourceOptions {
             tick: self.tick,
-            // So that subscribers know within two heartbeats that the database was lost.
+            // So that subscribers know within two heartbeats (or two seconds) that the database was lost.
             probe: self
                 .probe
                 .min((self.heartbeat * 3 / 4).max(SHORTEST_SILENCE)),

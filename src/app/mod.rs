@@ -212,8 +212,12 @@ async fn try_to_prepare(config: &DatabaseConfig, args: &RelayArgs) -> Result<Str
     } else {
         migrate(direct).await?.to_string()
     };
-    if args.listen_url.is_some() && log_of(config).await? != log_of(direct).await? {
-        return Err(AppError::ListensElsewhere);
+    if args.listen_url.is_some() {
+        if log_of(config).await? != log_of(direct).await? {
+            return Err(AppError::ListensElsewhere);
+        }
+        // Here it may take its time, which a session of the pool may not.
+        config.look_for_pooler().await.map_err(MigrateError::from)?;
     }
     Ok(report)
 }

@@ -77,7 +77,7 @@ pub enum ConnectError {
         source: tokio_postgres::Error,
     },
     /// No host answered in time.
-    #[error("cannot connect to {target}: no session within {} s", limit.as_secs_f32())]
+    #[error("cannot connect to {target}: no answer within {} s", limit.as_secs_f32())]
     TimedOut {
         /// Where to, without the password.
         target: String,
@@ -124,7 +124,7 @@ impl DatabaseConfig {
         self.within(self.time_to_connect(), connecting).await
     }
 
-    /// Bounds what is needed for a session, and says where to it is.
+    /// Gives what a session needs a time limit. The error names where it was to lead.
     pub(super) async fn within<T>(
         &self,
         limit: Duration,
@@ -132,14 +132,18 @@ impl DatabaseConfig {
     ) -> Result<T, ConnectError> {
         match timeout(limit, connecting).await {
             Ok(Ok(session)) => Ok(session),
-            Ok(Err(source)) => Err(ConnectError::Refused {
-                target: self.to_string(),
-                source,
-            }),
+            Ok(Err(source)) => Err(self.refused(source)),
             Err(_) => Err(ConnectError::TimedOut {
                 target: self.to_string(),
                 limit,
             }),
+        }
+    }
+
+    pub(super) fn refused(&self, source: tokio_postgres::Error) -> ConnectError {
+        ConnectError::Refused {
+            target: self.to_string(),
+            source,
         }
     }
 
@@ -243,8 +247,12 @@ type Connected = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
 impl Connect for PoolConnect {
     fn connect(&self, _: &Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
         Box::pin(async {
-            if !self.0.has_looked() {
-                self.0.find_out().await?;
+            while !self.0.has_looked() {
+                match self.0.look_for_pooler().await {
+                    Err(ConnectError::Refused { source, .. }) => return Err(source),
+                    // Until the pool's own limit ends it.
+                    Ok(_) | Err(ConnectError::TimedOut { .. }) => {}
+                }
             }
             let (client, connection) = self.0.establish(APPLICATION_NAME, Setup::Ours).await?;
             let driver = tokio::spawn(async move {

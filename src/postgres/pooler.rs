@@ -12,15 +12,11 @@ use std::sync::PoisonError;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::config::DatabaseConfig;
-use super::pool::{ConnectError, PgConnection, Setup};
+use super::pool::{ConnectError, Setup};
 
 /// How often the two sessions are compared. A pooler may give each the same connection again by chance: with only two of
 /// them, both kept busy by applications, in one round out of four.
 const ROUNDS: usize = 6;
-
-/// How many times as long as connecting it may take to compare two sessions: that is two dozen journeys to a server that
-/// may be on another continent.
-const COMPARING: u32 = 3;
 
 /// Asks which process of which server answers: two hosts may have processes of the same number.
 const PROCESS: &str = "SELECT pg_backend_pid() || ' of ' || pg_postmaster_start_time()";
@@ -28,14 +24,25 @@ const PROCESS: &str = "SELECT pg_backend_pid() || ' of ' || pg_postmaster_start_
 impl DatabaseConfig {
     /// Finds out whether a transaction pooler is in the way; sessions opened from here on mind it.
     ///
+    /// That is some twenty-five questions, one after the other, to a server that may be on another continent; so there is
+    /// no limit for all of them together, but each answer may take as long as connecting.
+    ///
     /// # Errors
-    /// Where the two sessions that it takes cannot be had in the time that connecting may take, or be compared in three
-    /// times as much.
+    /// Where the two sessions that it takes cannot be had, or do not answer.
     pub async fn look_for_pooler(&self) -> Result<bool, ConnectError> {
         let limit = self.time_to_connect();
-        let pair = self.within(limit, self.pair()).await?;
-        let is_pooled = self.within(limit * COMPARING, pair.compare()).await?;
-        self.remember(is_pooled);
+        let establish = || self.establish("bellwether check", Setup::Bare);
+        let pair = async { tokio::try_join!(establish(), establish()) };
+        let ((idle, first), (other, second)) = self.within(limit, pair).await?;
+        let is_pooled = tokio::select! {
+            outcome = self.are_pooled(&idle, &other) => outcome?,
+            Err(lost) = first => return Err(self.refused(lost)),
+            Err(lost) = second => return Err(self.refused(lost)),
+        };
+        *self
+            .is_pooled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(is_pooled);
         Ok(is_pooled)
     }
 
@@ -56,68 +63,32 @@ impl DatabaseConfig {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, is_pooled: bool) {
-        let mut known = self
-            .is_pooled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *known = Some(is_pooled);
-    }
-
-    /// As [`Self::look_for_pooler`], for a caller who bounds it.
-    pub(super) async fn find_out(&self) -> Result<(), Error> {
-        let is_pooled = self.pair().await?.compare().await?;
-        self.remember(is_pooled);
-        Ok(())
-    }
-
-    async fn pair(&self) -> Result<Pair, Error> {
-        let establish = || self.establish("bellwether check", Setup::Bare);
-        let (idle, other) = tokio::try_join!(establish(), establish())?;
-        Ok(Pair { idle, other })
-    }
-}
-
-/// Two sessions to compare.
-struct Pair {
-    idle: (Client, PgConnection),
-    other: (Client, PgConnection),
-}
-
-impl Pair {
-    async fn compare(self) -> Result<bool, Error> {
-        let ((idle, first), (other, second)) = (self.idle, self.other);
-        tokio::select! {
-            outcome = are_pooled(&idle, &other) => outcome,
-            Err(error) = first => Err(error),
-            Err(error) = second => Err(error),
+    /// Whether the two are served by one process, or one of them by several. Each question waits for the answer to the one
+    /// before: sent at the same time, to save journeys, they would find a pooler too fast for it to mix anything up.
+    async fn are_pooled(&self, idle: &Client, other: &Client) -> Result<bool, ConnectError> {
+        let begin = format!("BEGIN; {PROCESS}");
+        let limit = self.time_to_connect();
+        let ask = |client, question| self.within(limit, process(client, question));
+        let own = ask(idle, PROCESS).await?;
+        let mut others = None;
+        for _ in 0..ROUNDS {
+            // An open transaction keeps its process, so that a pooler has to find another one for the idle session. With
+            // one connection it has none, so this is asked first.
+            let now = ask(other, &begin).await?;
+            if now == own || *others.get_or_insert_with(|| now.clone()) != now {
+                return Ok(true);
+            }
+            let during = ask(idle, PROCESS).await?;
+            ask(other, "COMMIT").await?;
+            if during != own || ask(idle, PROCESS).await? != own {
+                return Ok(true);
+            }
         }
+        Ok(false)
     }
 }
 
-/// Whether the two are served by one process, or one of them by several. Each question waits for the answer to the one
-/// before: sent at the same time, to save journeys, they would find a pooler too fast for it to mix anything up.
-async fn are_pooled(idle: &Client, other: &Client) -> Result<bool, Error> {
-    let begin = format!("BEGIN; {PROCESS}");
-    let own = process(idle, PROCESS).await?;
-    let mut others = None;
-    for _ in 0..ROUNDS {
-        // An open transaction keeps its process, so that a pooler has to find another one for the idle session. With one
-        // connection it has none, so this is asked first.
-        let now = process(other, &begin).await?;
-        if now == own || *others.get_or_insert_with(|| now.clone()) != now {
-            return Ok(true);
-        }
-        let during = process(idle, PROCESS).await?;
-        other.batch_execute("COMMIT").await?;
-        if during != own || process(idle, PROCESS).await? != own {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Which process answers.
+/// Which process answers, if that is the question.
 async fn process(client: &Client, question: &str) -> Result<Option<String>, Error> {
     let answer = client.simple_query(question).await?;
     Ok(answer.iter().find_map(|message| match message {

@@ -4,10 +4,11 @@
 //! from a dump, they are handed out again. The epoch names the ground; a cursor of another one is refused.
 
 use sha2::{Digest, Sha256};
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, GenericClient};
 
 use super::SourceError;
+use super::log::Xid;
 use crate::cursor::Epoch;
 
 /// A timeline is named at random when a relay first meets it: two standbys may both be promoted to the same number.
@@ -24,10 +25,13 @@ const EMPTY_FOREIGN_LOG: &str = "BEGIN; SET LOCAL lock_timeout = '2s';
     COMMIT";
 
 /// The table's OID changes when the schema is dropped and restored in place: its cursors are of another log then.
-const EPOCH: &str = "SELECT l.system_identifier = c.system_identifier,
-        (SELECT oid::text FROM pg_database WHERE datname = current_database()) || ' ' || l.tableoid || ' ' || l.id || ' ' || t.epoch
+/// A standby has no timeline of its own.
+const FOUND: &str = "SELECT pg_is_in_recovery(), l.system_identifier = c.system_identifier,
+        (SELECT oid::text FROM pg_database WHERE datname = current_database()) || ' ' || l.tableoid || ' ' || l.id || ' ' || t.epoch,
+        l.trimmed_through
     FROM pg_control_system() c, bellwether.log l
-    LEFT JOIN bellwether.timeline t ON t.timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)";
+    LEFT JOIN bellwether.timeline t
+        ON t.timeline = CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
 
 const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
 
@@ -44,7 +48,7 @@ impl Ground {
         if standby {
             return Err(SourceError::Standby);
         }
-        if let Some(epoch) = Self::read(client).await? {
+        if let Some(epoch) = Found::read(client).await?.epoch {
             return Ok(Self { epoch });
         }
         client
@@ -52,26 +56,49 @@ impl Ground {
             .await
             .map_err(explain)?;
         client.execute_typed(NAME_TIMELINE, &[]).await?;
-        match Self::read(client).await? {
+        match Found::read(client).await?.epoch {
             Some(epoch) => Ok(Self { epoch }),
             None => Err(SourceError::NoLog),
         }
     }
 
-    /// Whether it is still the same: not where the log was replaced by one out of a dump.
-    pub(super) async fn holds(&self, client: &Client) -> Result<(), SourceError> {
-        match Self::read(client).await? {
-            Some(epoch) if epoch == self.epoch => Ok(()),
-            _ => Err(SourceError::LogReplaced),
-        }
+    /// That of a cursor.
+    pub(super) fn of(epoch: Epoch) -> Self {
+        Self { epoch }
     }
 
-    /// The epoch; none where the log is of another cluster, or the timeline has no name yet.
-    async fn read(client: &Client) -> Result<Option<Epoch>, SourceError> {
-        let row = client.query_typed_opt(EPOCH, &[]).await.map_err(explain)?;
+    /// Whether a session stands on it: not where the log was replaced by one out of a dump, nor where a connection string
+    /// leads to several servers and this is another one. Returns up to which transaction no event is kept.
+    pub(super) async fn holds(&self, client: &impl GenericClient) -> Result<u64, SourceError> {
+        let found = Found::read(client).await?;
+        if found.is_standby {
+            return Err(SourceError::Standby);
+        }
+        if found.epoch != Some(self.epoch) {
+            return Err(SourceError::LogReplaced);
+        }
+        Ok(found.trimmed_through)
+    }
+}
+
+/// What is there.
+struct Found {
+    is_standby: bool,
+    /// None where the log is of another cluster, or the timeline has no name yet.
+    epoch: Option<Epoch>,
+    trimmed_through: u64,
+}
+
+impl Found {
+    async fn read(client: &impl GenericClient) -> Result<Self, SourceError> {
+        let row = client.query_typed_opt(FOUND, &[]).await.map_err(explain)?;
         let row = row.ok_or(SourceError::NoLog)?;
-        let is_ours: bool = row.get(0);
-        Ok(row.get::<_, Option<&str>>(1).filter(|_| is_ours).map(epoch))
+        let is_ours: bool = row.get(1);
+        Ok(Self {
+            is_standby: row.get(0),
+            epoch: row.get::<_, Option<&str>>(2).filter(|_| is_ours).map(epoch),
+            trimmed_through: row.get::<_, Xid>(3).0,
+        })
     }
 }
 
@@ -84,7 +111,8 @@ fn epoch(name: &str) -> Epoch {
     Epoch(u64::from_be_bytes(*first))
 }
 
-fn explain(error: tokio_postgres::Error) -> SourceError {
+/// What it means that a statement about the log has failed.
+pub(super) fn explain(error: tokio_postgres::Error) -> SourceError {
     match error.code() {
         Some(code) if [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME].contains(code) => {
             SourceError::NoLog

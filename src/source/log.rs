@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Row, RowStream, Statement};
 
 use super::alertness::Lease;
 use super::operation::{Columns, RowError};
-use super::{SourceError, SourceOptions};
+use super::{SourceError, SourceOptions, ground, patiently};
 use crate::cursor::Snapshot;
 use crate::event::{Event, Keys, LogRow, Payload};
 use crate::postgres::config::DatabaseConfig;
@@ -91,6 +91,8 @@ pub(super) struct Reader {
 ///
 /// A session that was given up must not go on sorting for nobody, nor wait for a lock that somebody keeps. Behind a
 /// transaction pooler nothing can be set: there the planner has to know.
+///
+/// Connecting has a time limit of its own, which leaves room for several hosts.
 pub(super) async fn connect(
     config: &DatabaseConfig,
     options: &SourceOptions,
@@ -113,12 +115,15 @@ pub(super) async fn connect(
          SET lock_timeout = {}; SET client_connection_check_interval = '2s'",
         options.patience.as_millis().max(1)
     );
-    client.batch_execute(&settings).await?;
-    let columns = Columns::ask(&client).await?;
-    let rows = columns.as_ref().map_or(Rows::Json, |_| Rows::Sent);
-    let look = client
-        .prepare_typed(&everything_owed(rows), &[Type::TEXT, Type::TEXT_ARRAY])
-        .await?;
+    let preparing = async {
+        client.batch_execute(&settings).await?;
+        let columns = Columns::ask(&client).await?;
+        let rows = columns.as_ref().map_or(Rows::Json, |_| Rows::Sent);
+        let types = [Type::TEXT, Type::TEXT_ARRAY];
+        let look = client.prepare_typed(&everything_owed(rows), &types).await;
+        Ok((look.map_err(ground::explain)?, columns))
+    };
+    let (look, columns) = patiently(options, preparing).await?;
     Ok(Reader {
         client,
         look: Some(look),

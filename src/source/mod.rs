@@ -118,6 +118,10 @@ pub(crate) enum SourceError {
     Standby,
     #[error("the event log was replaced by another one")]
     LogReplaced,
+    #[error(
+        "the sessions that listen and look found different databases: the connection string does not always lead to the same one"
+    )]
+    Divided,
     #[error("the event log cannot be read")]
     Event(#[from] EventError),
     #[error("the database's snapshot cannot be read")]
@@ -171,14 +175,21 @@ async fn session(
              give the relay a connection of its own with --listen-url"
         );
     }
-    // At the same time, since the database may be far away: what is read is what was there after both.
+    // At the same time, since the database may be far away. Nothing is read before both are there.
     let hearing = async {
         let listener = Listener::connect(config, options).await?;
         let ground = patiently(options, Ground::establish(listener.client())).await?;
         Ok((listener, ground))
     };
-    let reading = patiently(options, log::connect(config, options));
-    let ((listener, ground), reader) = tokio::try_join!(hearing, reading)?;
+    let reading = log::connect(config, options);
+    // Where both have failed, the listener's error says better why.
+    let (hearing, reader): (Result<_, SourceError>, _) = tokio::join!(hearing, reading);
+    let ((listener, ground), reader) = (hearing?, reader?);
+    // Each session has found a server for itself.
+    match patiently(options, ground.holds(&reader.client)).await {
+        Err(SourceError::LogReplaced | SourceError::Standby) => return Err(SourceError::Divided),
+        holds => holds?,
+    };
     let reader_process = patiently(options, process_of(&reader.client)).await?;
     let without_bell = (!listener.hears()).then(|| {
         format!(

@@ -23,6 +23,7 @@ use futures::TryStreamExt;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::SourceError;
+use super::ground::Ground;
 use super::log::{self, PIECE_BYTES, Rows, Xid};
 use super::operation::Columns;
 use crate::cursor::Snapshot;
@@ -45,8 +46,6 @@ const MOST_IDS: i64 = 200_000;
 const FEW: i64 = 10_000;
 /// Events that are measured at a time, at most, and those of one transaction that are left then.
 const MEASURED: i64 = 100_000;
-
-const GROUND: &str = "SELECT trimmed_through, pg_is_in_recovery() FROM bellwether.log";
 
 const MEASURE_OPEN: &str =
     "SELECT count(*), min(id), max(id) FROM bellwether.event WHERE xid = ANY ($1::text[]::xid8[])";
@@ -182,20 +181,16 @@ impl Pieces {
 }
 
 /// Reads the next page of what is visible in `to` and lacked by a reader at `seen`, in a transaction that has read nothing
-/// yet. None where not all of that is kept any more.
+/// yet, and that must stand on the ground of both. None where not all of that is kept any more.
 pub(super) async fn read(
     transaction: &Transaction<'_>,
+    ground: &Ground,
     seen: &Snapshot,
     to: &Snapshot,
     mut bookmark: Bookmark,
 ) -> Result<Option<Page>, SourceError> {
     transaction.batch_execute(FIND_EVENTS_BY_INDEX).await?;
-    let ground = transaction.query_typed_opt(GROUND, &[]).await?;
-    let ground = ground.ok_or(SourceError::NoLog)?;
-    if ground.get(1) {
-        return Err(SourceError::Standby);
-    }
-    if seen.oldest_unseen() <= ground.get::<_, Xid>(0).0 {
+    if seen.oldest_unseen() <= ground.holds(&**transaction).await? {
         return Ok(None);
     }
     measure(transaction, seen, to, &mut bookmark).await?;

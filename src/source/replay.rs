@@ -11,6 +11,8 @@ use futures::stream::BoxStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::SourceError;
+use super::ground::Ground;
 use super::page::{self, Bookmark, Page};
 use super::turns::{Hand, Occasion, Queue, unavailable};
 use crate::cursor::Cursor;
@@ -53,10 +55,17 @@ impl ReplayLog {
         if bookmark.goes_by_ids() {
             self.summarize().await;
         }
+        // Where the hosts are several, the pool may have found another one than the hub's session.
+        let ground = Ground::of(to.epoch);
         let reading = in_one_transaction(&self.pool, async |transaction| {
-            Ok(page::read(transaction, &from.seen, &to.seen, bookmark).await)
+            Ok(page::read(transaction, &ground, &from.seen, &to.seen, bookmark).await)
         });
-        let page = reading.await.map_err(unavailable)?.map_err(unavailable)?;
+        let page = reading.await.map_err(unavailable)?;
+        if let Err(SourceError::LogReplaced | SourceError::Standby) = page {
+            // Others will look for a server anew.
+            self.pool.retain(|_, _| false);
+        }
+        let page = page.map_err(unavailable)?;
         Ok((page.ok_or(ReplayError::Trimmed)?, turn.put_aside()))
     }
 

@@ -411,18 +411,14 @@ async fn a_cursor_from_another_relay_that_is_ahead_is_waited_for() {
         .await
         .expect("set");
     // Again where the ring was heard that each relay gives as it starts.
-    loop {
+    eventually("one relay is ahead of the other", async || {
         insert(&client, "unheard").await;
         first.events_until(is("operation.created")).await;
-        let mut frames = Vec::new();
-        for _ in 0..2 {
-            let beat = witness.frames_until(|frame| frame["type"] == "heartbeat");
-            frames.append(&mut beat.await);
-        }
-        if frames.iter().all(|frame| frame["type"] != "events") {
-            break;
-        }
-    }
+        witness.say(r#"{"type":"ping"}"#).await;
+        let frames = witness.frames_until(|frame| frame["type"] == "pong");
+        frames.await.iter().all(|frame| frame["type"] != "events")
+    })
+    .await;
     let cursor = first.cursor.clone().expect("a cursor");
     let mut moved = behind.subscribe(&format!("{query}&since={cursor}")).await;
     moved.live().await;

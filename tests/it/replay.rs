@@ -30,6 +30,14 @@ async fn execute(client: &Client, statements: &str) {
     client.batch_execute(statements).await.expect("executed");
 }
 
+/// That of the database's log, which its first relay gives it.
+async fn epoch(database: &TestDatabase) -> Epoch {
+    let relay = Relay::start(&database.url(), &["--presence-every", "1d"]).await;
+    let mut subscriber = relay.subscribe("topics=operations").await;
+    let cursor = text(&subscriber.frame("heartbeat").await["cursor"]);
+    Cursor::decode(&cursor).expect("a cursor").epoch
+}
+
 async fn snapshot(client: &Client) -> Snapshot {
     let row = client
         .query_one("SELECT pg_current_snapshot()::text", &[])
@@ -68,6 +76,7 @@ fn all(pieces: &[(Vec<i64>, i64)]) -> Vec<i64> {
 async fn the_pages_of_an_interval_are_the_interval_wherever_one_goes_on() {
     let database = TestDatabase::new().await;
     let client = database.client().await;
+    let epoch = epoch(&database).await;
     let before_all = snapshot(&client).await;
     let jump = async |by: i64| {
         let sql =
@@ -148,8 +157,8 @@ async fn the_pages_of_an_interval_are_the_interval_wherever_one_goes_on() {
     ];
     for (seen, to, count) in intervals {
         let (from, end) = (
-            Cursor::at(Epoch(1), seen.clone()),
-            Cursor::at(Epoch(1), to.clone()),
+            Cursor::at(epoch, seen.clone()),
+            Cursor::at(epoch, to.clone()),
         );
         let owed = lacked(&client, seen, to).await;
         assert!(count.contains(&owed.len()), "{} events", owed.len());
@@ -174,7 +183,7 @@ async fn the_pages_of_an_interval_are_the_interval_wherever_one_goes_on() {
             }
         }
     }
-    let nothing = Cursor::at(Epoch(1), many);
+    let nothing = Cursor::at(epoch, many);
     assert_eq!(replayed(&log, &nothing, &nothing).await, []);
 }
 
@@ -187,8 +196,9 @@ async fn a_log_that_is_trimmed_while_its_pages_are_read_says_so() {
         "INSERT INTO connection_status (client_id) VALUES ('first')",
     )
     .await;
+    let epoch = epoch(&database).await;
     let from = Arc::new(Cursor::at(
-        Epoch(1),
+        epoch,
         Snapshot::parse("3:3:").expect("a snapshot"),
     ));
     execute(
@@ -196,7 +206,7 @@ async fn a_log_that_is_trimmed_while_its_pages_are_read_says_so() {
         "INSERT INTO connection_status (client_id) SELECT 'c' || n FROM generate_series(1, 3000) n",
     )
     .await;
-    let to = Arc::new(Cursor::at(Epoch(1), snapshot(&client).await));
+    let to = Arc::new(Cursor::at(epoch, snapshot(&client).await));
     let log = ReplayLog::new(database.config().pool(2));
     let mut pages = log.replay(from, to);
     let first = pages.next().await.expect("a page").expect("read");

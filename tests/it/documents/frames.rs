@@ -139,7 +139,7 @@ impl Checker {
     }
 }
 
-/// Keeps a relay that starts from the log, and so its subscribers from being live.
+/// Keeps the log from a relay that is starting, and so its subscribers from being live.
 struct Lock(Client);
 
 impl Lock {

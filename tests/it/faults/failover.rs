@@ -1,12 +1,17 @@
 //! Another server takes over, or another log takes the place of the one that was read: cursors mean nothing there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use bellwether::cursor::{Cursor, Epoch};
+use serde_json::Value;
+
 use super::recorder::{Mode, Recorder};
 use super::relay_process::RelayProcess;
 use super::scene::Scene;
+use crate::support::relay::{Relay, Subscriber, text};
 use crate::support::{PrivateServer, eventually};
 
 /// PostgreSQL's own programs, of the version that the server is.
@@ -149,6 +154,94 @@ async fn cursors_of_two_standbys_that_were_promoted_apart_are_not_taken_for_each
     scene.reckon(&standbys[1].client().await).await;
 }
 
+const ROWS: usize = 30;
+
+async fn write(server: &PrivateServer, name: &str) {
+    let insert = format!(
+        "INSERT INTO sync_operations (operation_type, message) SELECT '{name}', repeat('x', 500) FROM generate_series(1, {ROWS})"
+    );
+    let client = server.client().await;
+    client.batch_execute(&insert).await.expect("written");
+}
+
+fn epoch(cursor: &str) -> Epoch {
+    Cursor::decode(cursor).expect("a cursor").epoch
+}
+
+/// The types of the operations that a subscriber starts from, and where.
+async fn snapshot(subscriber: &mut Subscriber) -> (BTreeSet<String>, String) {
+    let parts = subscriber
+        .frames_until(|frame| frame["type"] == "snapshot" && frame["cursor"].is_string())
+        .await;
+    let rows = parts
+        .iter()
+        .filter_map(|part| part["operations"].as_array());
+    let types = rows.flatten().map(|row| text(&row["operation_type"]));
+    (types.collect(), text(&parts.last().expect("one")["cursor"]))
+}
+
+/// The types of the operations of which a frame tells.
+fn types(frame: &Value) -> Vec<String> {
+    let events = frame["events"].as_array().into_iter().flatten();
+    events
+        .map(|event| text(&event["data"]["operation_type"]))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_whose_hosts_are_two_primaries_never_takes_one_for_the_other() {
+    // As after a failover that the old primary knows nothing of.
+    let old = PrivateServer::migrated().await;
+    let new = standby_of(&old).await;
+    promote(&new).await;
+    // Which is which.
+    let mut epochs = Vec::new();
+    for (server, name) in [(&old, "old"), (&new, "new")] {
+        write(server, name).await;
+        let relay = Relay::start(&server.url(), &[]).await;
+        let mut subscriber = relay.subscribe("topics=operations").await;
+        let (_, cursor) = snapshot(&mut subscriber).await;
+        epochs.push((epoch(&cursor), name));
+    }
+
+    let url = format!("{}&load_balance_hosts=random", either(&[&old, &new]));
+    for _ in 0..8 {
+        let relay = Relay::start(&url, &["--ring-bytes", "1000"]).await;
+        let query = "topics=operations&mode=every";
+        let mut subscriber = relay.subscribe(query).await;
+        let (shown, cursor) = snapshot(&mut subscriber).await;
+        let known = epochs.iter().find(|(known, _)| *known == epoch(&cursor));
+        let (_, name) = known.expect("one of them");
+        assert_eq!(shown, BTreeSet::from([(*name).to_owned()]));
+        for (server, name) in [(&old, "old"), (&new, "new")] {
+            write(server, name).await;
+        }
+        let mut told = Vec::new();
+        while told.len() < ROWS {
+            told.extend(types(&subscriber.frame("events").await));
+        }
+        assert_eq!(told, [*name; ROWS]);
+        // What is not in its memory any more is read by sessions of the pool. Who finds one at the other server is sent
+        // away, and comes again.
+        let since = format!("{query}&since={}", cursor);
+        eventually("the log is read", async || {
+            let mut again = relay.subscribe(&since).await;
+            let mut told = Vec::new();
+            while let Some(frame) = again.next().await {
+                assert_ne!(frame["type"], "reset");
+                told.extend(types(&frame));
+                if frame["type"] == "heartbeat" {
+                    assert_eq!(told, [*name; ROWS]);
+                    return true;
+                }
+            }
+            false
+        })
+        .await;
+        relay.kill();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dump_restored_into_a_new_cluster_begins_its_log_anew() {
     let old = PrivateServer::migrated().await;
@@ -166,13 +259,13 @@ async fn a_dump_restored_into_a_new_cluster_begins_its_log_anew() {
     relay.kill();
     relay.start_again_on(&new.url());
     scene.assert_reset("cursor_foreign").await;
-    let old = "SELECT count(*) FROM bellwether.event WHERE id <= $1";
-    let old: i64 = client
-        .query_one(old, &[&last])
+    let foreign = "SELECT count(*) FROM bellwether.event WHERE id <= $1";
+    let foreign: i64 = client
+        .query_one(foreign, &[&last])
         .await
         .expect("counted")
         .get(0);
-    assert_eq!(old, 0, "what was written elsewhere is not read here");
+    assert_eq!(foreign, 0, "what was written elsewhere is not read here");
     scene.write(&new.url());
     scene.flow().await;
     scene.reckon(&client).await;

@@ -35,7 +35,7 @@ async fn a_link_that_swallows_everything_is_noticed_within_two_heartbeats_and_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_noticed_within_two_heartbeats_also_while_the_relay_queues_for_the_bell() {
+async fn a_silent_link_is_noticed_within_two_heartbeats_also_while_the_relay_queues_for_the_bell() {
     // A commit that waits for a standby that never comes holds up everybody who rings.
     let held_up = server_options()
         .setting("synchronous_standby_names", "nobody")
@@ -69,7 +69,20 @@ async fn it_is_noticed_within_two_heartbeats_also_while_the_relay_queues_for_the
     }
 }
 
-/// The ports of the sessions that look, but for these.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_host_that_swallows_everything_does_not_keep_a_relay_from_the_second() {
+    let server = PrivateServer::migrated().await;
+    let proxy = Proxy::to(server.postgres.port()).await;
+    proxy.set(Weather::Swallows);
+    let hosts = format!("@{},127.0.0.1:", proxy.address);
+    let url = server.url().replace("@127.0.0.1:", &hosts) + "&connect_timeout=2";
+    // As patient with the database as with a host.
+    let relay = RelayProcess::start(&url, &["--patience", "2s"]).await;
+    let mut scene = Scene::begin(&server.url(), &[relay.address]).await;
+    scene.reckon(&server.client().await).await;
+}
+
+/// The ports of the sessions that look, other than these.
 async fn readers(client: &Client, known: &[i32]) -> Vec<i32> {
     const PORTS: &str = "SELECT client_port FROM pg_stat_activity
         WHERE application_name = 'bellwether reader' AND client_port <> ALL ($1)";
@@ -82,7 +95,13 @@ async fn only_the_reader_cut_off_in_silence_is_noticed_too() {
     let server = PrivateServer::migrated().await;
     let (proxy, _relay, mut scene) = stage(&server, &["--patience", "1s"]).await;
     let client = server.client().await;
-    let silenced = readers(&client, &[]).await;
+    let mut silenced = Vec::new();
+    eventually("a reader", async || {
+        silenced = readers(&client, &[]).await;
+        !silenced.is_empty()
+    })
+    .await;
+    let before = scene.recorders[0].moment();
     for port in &silenced {
         proxy.silence(u16::try_from(*port).expect("a port"));
     }
@@ -92,6 +111,7 @@ async fn only_the_reader_cut_off_in_silence_is_noticed_too() {
         async || !readers(&client, &silenced).await.is_empty(),
     )
     .await;
+    scene.recorders[0].beats_until_degraded(before).await;
     scene.recovered().await;
     scene.flow().await;
     scene.reckon(&client).await;

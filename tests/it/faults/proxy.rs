@@ -29,7 +29,7 @@ pub(crate) enum Weather {
 
 /// A proxy in front of one port of this machine.
 pub(crate) struct Proxy {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     weather: watch::Sender<Weather>,
     /// Counts the times when every connection was cut.
     cuts: watch::Sender<u64>,

@@ -124,7 +124,7 @@ async fn all_sessions_terminated_at_once_lose_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quiet_screen_says_up_to_when_it_is_complete_and_within_two_heartbeats_that_it_is_not() {
     let mut server = PrivateServer::migrated().await;
-    let arguments = ["--heartbeat", "1s", "--tick", "200ms"];
+    let arguments = ["--heartbeat", "2s", "--tick", "200ms"];
     let relay = RelayProcess::start(&server.url(), &arguments).await;
     let watchers = [
         Recorder::start(&[relay.address], Mode::Latest).await,
