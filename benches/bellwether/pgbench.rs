@@ -28,7 +28,7 @@ pub(crate) const WARM_UP: u32 = 1;
 pub(crate) struct Plan {
     pub(crate) arm: Arm,
     pub(crate) clients: u32,
-    /// How long it goes on after [`WARM_UP`].
+    /// How long it goes on after [`WARM_UP`]: at least two, since the last of pgbench's seconds may end without a word of it.
     pub(crate) seconds: u32,
     /// Microseconds that each commit is delayed by before it is flushed.
     pub(crate) commit_delay: u32,

@@ -33,7 +33,7 @@ impl Settings {
     pub(crate) fn from_environment() -> Outcome<Self> {
         Ok(Self {
             rounds: number("BELLWETHER_BENCH_ROUNDS", 3, 1..=1_000)?,
-            writer_seconds: number("BELLWETHER_BENCH_WRITER_SECONDS", 3, 1..=3_600)?,
+            writer_seconds: number("BELLWETHER_BENCH_WRITER_SECONDS", 3, 2..=3_600)?,
             latency_seconds: number("BELLWETHER_BENCH_LATENCY_SECONDS", 2, 1..=3_600)?,
             probes: number("BELLWETHER_BENCH_PROBES", 200, 1..=1_000)?,
             busy_rate: number("BELLWETHER_BENCH_BUSY_RATE", 500, 1..=1_000_000)?,
