@@ -121,15 +121,15 @@ impl DatabaseConfig {
         setup: Setup,
     ) -> Result<(Client, PgConnection), ConnectError> {
         let connecting = self.establish(application_name, setup);
-        self.within(self.time_to_connect(), connecting).await
+        self.in_time(connecting).await
     }
 
-    /// Gives what a session needs a time limit. The error names where it was to lead.
-    pub(super) async fn within<T>(
+    /// Gives what a session needs the time that connecting may take. The error names where it was to lead.
+    pub(super) async fn in_time<T>(
         &self,
-        limit: Duration,
         connecting: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, ConnectError> {
+        let limit = self.time_to_connect();
         match timeout(limit, connecting).await {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(source)) => Err(self.refused(source)),
@@ -171,7 +171,7 @@ impl DatabaseConfig {
     }
 
     /// What all hosts together may take.
-    pub(super) fn time_to_connect(&self) -> Duration {
+    fn time_to_connect(&self) -> Duration {
         self.connect_timeout * u32::try_from(self.hosts.len()).unwrap_or(u32::MAX)
     }
 

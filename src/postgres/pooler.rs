@@ -30,10 +30,9 @@ impl DatabaseConfig {
     /// # Errors
     /// Where the two sessions that it takes cannot be had, or do not answer.
     pub async fn look_for_pooler(&self) -> Result<bool, ConnectError> {
-        let limit = self.time_to_connect();
         let establish = || self.establish("bellwether check", Setup::Bare);
         let pair = async { tokio::try_join!(establish(), establish()) };
-        let ((idle, first), (other, second)) = self.within(limit, pair).await?;
+        let ((idle, first), (other, second)) = self.in_time(pair).await?;
         let is_pooled = tokio::select! {
             outcome = self.are_pooled(&idle, &other) => outcome?,
             Err(lost) = first => return Err(self.refused(lost)),
@@ -67,8 +66,7 @@ impl DatabaseConfig {
     /// before: sent at the same time, to save journeys, they would find a pooler too fast for it to mix anything up.
     async fn are_pooled(&self, idle: &Client, other: &Client) -> Result<bool, ConnectError> {
         let begin = format!("BEGIN; {PROCESS}");
-        let limit = self.time_to_connect();
-        let ask = |client, question| self.within(limit, process(client, question));
+        let ask = |client, question| self.in_time(process(client, question));
         let own = ask(idle, PROCESS).await?;
         let mut others = None;
         for _ in 0..ROUNDS {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use bellwether::postgres::migrate;
 use futures::future::join_all;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
@@ -122,8 +121,7 @@ async fn writers_who_queue_for_the_bell_get_a_lease_though_slow_commits_let_only
         .setting("fsync", "on")
         .setting("commit_delay", "20000")
         .setting("commit_siblings", "0");
-    let server = PrivateServer::start_with(slow).await;
-    migrate(&server.config()).await.expect("a schema");
+    let server = PrivateServer::migrated_with(slow).await;
     let relay = Relay::start(&server.url(), &[]).await;
     let mut subscriber = relay.subscribe("topics=operations").await;
     subscriber.frame("snapshot").await;
@@ -151,12 +149,7 @@ async fn writers_who_queue_for_the_bell_get_a_lease_though_slow_commits_let_only
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn promises_to_writers_who_queue_do_not_wait_in_their_queue() {
-    // A commit that waits for a standby that never comes holds up everybody who rings.
-    let held_up = server_options()
-        .setting("synchronous_standby_names", "nobody")
-        .setting("synchronous_commit", "local");
-    let server = PrivateServer::start_with(held_up).await;
-    migrate(&server.config()).await.expect("a schema");
+    let server = PrivateServer::with_a_bell_to_hold().await;
     let options = [
         "--tick",
         "100ms",
@@ -176,17 +169,7 @@ async fn promises_to_writers_who_queue_do_not_wait_in_their_queue() {
         let row = witness.query_one(&sessions, &[]).await.expect("asked");
         row.get::<_, i64>(0)
     };
-    let (holder, first, second) = (
-        server.client().await,
-        server.client().await,
-        server.client().await,
-    );
-    let holding = async {
-        holder
-            .batch_execute("CREATE TABLE scratch (); SET synchronous_commit = on; BEGIN; INSERT INTO scratch DEFAULT VALUES; NOTIFY other; COMMIT")
-            .await
-            .expect("committed at last");
-    };
+    let (first, second) = (server.client().await, server.client().await);
     let queueing = async {
         eventually("the commit is held up", async || {
             count("wait_event = 'SyncRep'").await == 1
@@ -223,7 +206,7 @@ async fn promises_to_writers_who_queue_do_not_wait_in_their_queue() {
             .await
             .expect("let go");
     };
-    futures::join!(holding, queueing, promising);
+    futures::join!(server.hold_the_bell(), queueing, promising);
     insert(&witness, "the last").await;
     let frames = subscriber
         .frames_until(|frame| frame.to_string().contains("the last"))

@@ -14,7 +14,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether::postgres::migrate;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
@@ -47,8 +46,7 @@ async fn whatever_is_committed_in_whatever_order_reaches_each_subscriber_exactly
     let seconds = from_environment("SOAK_SECONDS").unwrap_or(SECONDS);
     println!("SOAK_SEED={seed} SOAK_SECONDS={seconds}");
     let server =
-        PrivateServer::start_with(server_options().setting("deadlock_timeout", "20ms")).await;
-    migrate(&server.config()).await.expect("a schema");
+        PrivateServer::migrated_with(server_options().setting("deadlock_timeout", "20ms")).await;
     let client = server.client().await;
     writers::prepare(&client).await;
     // They do not look in step: one goes by the bell alone, the other one also by a clock of its own. Memory is short, so

@@ -23,10 +23,7 @@ async fn a_notification_queue_that_somebody_holds_up_fails_no_write_and_delays_e
     let can_be_small = major >= 17;
     if can_be_small {
         let small = server_options().setting("max_notify_queue_pages", "64");
-        server = PrivateServer::start_with(small).await;
-        bellwether::postgres::migrate(&server.config())
-            .await
-            .expect("a schema");
+        server = PrivateServer::migrated_with(small).await;
     }
     let holder = server.client().await;
     // A session that listens, and sleeps in a transaction.

@@ -8,7 +8,7 @@ use super::proxy::{Proxy, Weather};
 use super::recorder::{Mode, Recorder};
 use super::relay_process::RelayProcess;
 use super::scene::Scene;
-use crate::support::{PrivateServer, eventually, server_options};
+use crate::support::{PrivateServer, eventually};
 
 /// A relay behind a proxy, and writers that are not.
 async fn stage(server: &PrivateServer, arguments: &[&str]) -> (Proxy, RelayProcess, Scene) {
@@ -36,21 +36,12 @@ async fn a_link_that_swallows_everything_is_noticed_within_two_heartbeats_and_no
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_link_is_noticed_within_two_heartbeats_also_while_the_relay_queues_for_the_bell() {
-    // A commit that waits for a standby that never comes holds up everybody who rings.
-    let held_up = server_options()
-        .setting("synchronous_standby_names", "nobody")
-        .setting("synchronous_commit", "local");
-    let server = PrivateServer::migrated_with(held_up).await;
+    let server = PrivateServer::with_a_bell_to_hold().await;
     let proxy = Proxy::to(server.postgres.port()).await;
     let arguments = ["--heartbeat", "2s", "--probe", "200ms"];
     let relay = RelayProcess::start(&proxy.url(&server.url()), &arguments).await;
     let watcher = Recorder::start(&[relay.address], Mode::Latest).await;
-    let (holder, witness) = (server.client().await, server.client().await);
-    let holding = async {
-        let hold = "CREATE TABLE scratch (); SET synchronous_commit = on;
-                    BEGIN; INSERT INTO scratch DEFAULT VALUES; NOTIFY other; COMMIT";
-        holder.batch_execute(hold).await.expect("committed at last");
-    };
+    let witness = server.client().await;
     let breaking = async {
         eventually("the relay queues with the proof that it hears", async || {
             let queues = "SELECT EXISTS (SELECT FROM pg_stat_activity
@@ -65,7 +56,7 @@ async fn a_silent_link_is_noticed_within_two_heartbeats_also_while_the_relay_que
     };
     tokio::select! {
         () = breaking => {}
-        () = holding => panic!("nothing held up the commit"),
+        () = server.hold_the_bell() => panic!("nothing held up the commit"),
     }
 }
 

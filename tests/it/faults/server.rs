@@ -1,6 +1,5 @@
 //! The database dies, as a whole or in parts.
 
-use bellwether::postgres;
 use tokio_postgres::Client;
 
 use super::recorder::{Mode, Recorder};
@@ -13,9 +12,7 @@ async fn lazy_server() -> PrivateServer {
     let options = server_options()
         .setting("wal_writer_delay", "10s")
         .setting("wal_writer_flush_after", "1GB");
-    let server = PrivateServer::start_with(options).await;
-    postgres::migrate(&server.config()).await.expect("a schema");
-    server
+    PrivateServer::migrated_with(options).await
 }
 
 /// Transactions that get an id and leave nothing behind.

@@ -109,10 +109,7 @@ async fn with_every_connection_taken_a_relay_goes_on_and_a_new_one_says_why_it_c
     let options = crate::support::server_options()
         .setting("max_connections", "30")
         .setting("superuser_reserved_connections", "0");
-    let server = PrivateServer::start_with(options).await;
-    bellwether::postgres::migrate(&server.config())
-        .await
-        .expect("a schema");
+    let server = PrivateServer::migrated_with(options).await;
     let relay = RelayProcess::start(&server.url(), &JOBS).await;
     let mut scene = Scene::begin(&server.url(), &[relay.address]).await;
     let taken = take_all(&server.url()).await;

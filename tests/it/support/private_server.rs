@@ -58,6 +58,22 @@ impl PrivateServer {
         server
     }
 
+    /// Starts one whose doorbell [`Self::hold_the_bell`] can hold up, and migrates its database.
+    pub(crate) async fn with_a_bell_to_hold() -> Self {
+        let settings = server_options()
+            .setting("synchronous_standby_names", "nobody")
+            .setting("synchronous_commit", "local");
+        Self::migrated_with(settings).await
+    }
+
+    /// Holds up everybody who rings, by a commit that waits for a standby that never comes, until somebody cancels that.
+    pub(crate) async fn hold_the_bell(&self) {
+        const HOLD: &str = "CREATE TABLE scratch (); SET synchronous_commit = on;
+            BEGIN; INSERT INTO scratch DEFAULT VALUES; NOTIFY other; COMMIT";
+        let held = self.client().await.batch_execute(HOLD).await;
+        held.expect("committed at last");
+    }
+
     /// Starts one with settings of the test's own and migrates its database.
     pub(crate) async fn migrated_with(options: EmbeddedOptions) -> Self {
         let server = Self::start_with(options).await;
